@@ -1,0 +1,55 @@
+# Each target sets up what it needs. `make` alone lists them.
+python := .venv/bin/python
+manage := $(python) manage.py
+# pytest-xdist's workers; each runs servers and a browser of its own.
+workers ?= 2
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test dev lint types checks browser bench fuzz format lock messages clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## Set up, migrate and serve on http://127.0.0.1:8000 (make run PORT=8080)
+	@tools/setup requirements.txt && exec $(manage) serve
+
+test: dev lint types checks browser ## Everything that CI runs, quick failures first
+	@$(python) -m pytest -n $(workers) -q
+
+dev: ## Set up what tests and linters need
+	@tools/setup requirements-dev.txt && mkdir -p build
+
+lint: dev ## The style of the code
+	@$(python) -m ruff format --check --quiet . || { echo "make format would reformat it."; exit 1; }
+	@$(python) -m ruff check .
+
+types: dev ## mypy, strict, on the modules without I/O
+	@$(python) -m mypy
+
+checks: dev ## Migrations, the settings of an https deployment, the message catalogues
+	@POTOK_DATA_DIR=build/checks $(manage) makemigrations --check --dry-run
+	@POTOK_DATA_DIR=build/checks POTOK_URL=https://chat.example $(manage) check --deploy --fail-level WARNING
+	@POTOK_DATA_DIR=build/checks $(manage) messages --check
+
+browser: dev ## A Chromium for the browser tests
+	@tools/browser
+
+bench: dev ## Measure: each file in bench/ prints its table
+	@for file in bench/*.py; do $(python) "$$file" || exit 1; done
+
+fuzz: dev ## The property tests with many more examples
+	@POTOK_FUZZ=1 $(python) -m pytest -n $(workers) -q -m "not browser" -k "property or fuzz"
+
+format: dev ## Reformat and mend what ruff can
+	@$(python) -m ruff format --quiet . && $(python) -m ruff check --fix .
+
+lock: dev ## Pin the newest versions that pyproject.toml allows
+	@tools/lock --upgrade
+
+messages: dev ## Bring the message catalogues up to date with the sources
+	@POTOK_DATA_DIR=build/checks $(manage) messages
+
+clean: ## Remove what the other targets made, but not var/
+	rm -rf .venv build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find chat tests -name '*.mo' -delete -o -name __pycache__ -prune -exec rm -rf {} +
