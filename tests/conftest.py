@@ -1,0 +1,222 @@
+"""Fixtures; what they are for is in docs/testing.md.
+
+Tests of one worker share a server and a gateway (`server`, `owner`, `gateway`), and leave what they
+asked for ended. A test that stops the server or counts everything takes `fresh_server`.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests import browser as chromium
+from tests.gateway import Gateway
+from tests.server import ROOT, Client, Server
+
+# --- this process: its own data directory, nothing of the developer's environment, loopback only --
+
+OURS = re.compile(
+    r"POTOK_|DJANGO_|(OPENAI|AITUNNEL|AIJORA|OPENROUTER)_"
+    r"|(HOST|PORT|SECRET_KEY|DATABASE_URL|REDIS_URL|TRUSTED_PROXIES|EMAIL_URL|TIME_ZONE"
+    r"|LANGUAGE_CODE|METRICS_TOKEN)$"
+)
+for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_FUZZ"]:
+    del os.environ[name]
+_data_dir = tempfile.mkdtemp(prefix="potok-tests-")
+os.environ["POTOK_DATA_DIR"] = _data_dir
+if (ROOT / "chat/admin/site.py").exists() and (ROOT / "chat/asgi.py").exists():  # until it lands
+    os.environ["DJANGO_SETTINGS_MODULE"] = "chat.settings"
+
+
+def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None
+    else:
+        return
+    if host not in (None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost"):
+        raise AssertionError(f"a test reaches out to {host!r}")
+
+
+sys.addaudithook(_loopback_only)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A database file, as in real life: in memory SQLite knows neither WAL nor a second thread."""
+    from django.conf import settings
+
+    path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(path)
+
+
+# --- a scripted gateway and servers ----------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_gateway() -> Iterator[Gateway]:
+    with Gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
+    """The gateway that every server here knows; fails if a queued script was never asked for."""
+    shared_gateway.reset()
+    yield shared_gateway
+    unused, failures = shared_gateway.unused, shared_gateway.failures
+    assert failures == []
+    assert unused == 0, f"{unused} scripted answers were never asked for"
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, gateway: Gateway) -> Iterator[Callable[..., Server]]:
+    """Start a server with more environment: start_server(POTOK_DRAIN_S="1")."""
+    servers: list[Server] = []
+
+    def start(**env: str) -> Server:
+        data_dir = tmp_path / f"server-{len(servers)}"
+        servers.append(Server(data_dir, env_for(gateway) | env))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def fresh_server(start_server: Callable[..., Server]) -> Server:
+    """A server of this test's own, without users."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, shared_gateway: Gateway
+) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"), env_for(shared_gateway)).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_owner(shared_server: Server) -> Client:
+    return shared_server.visitor().set_up()
+
+
+@pytest.fixture
+def server(shared_server: Server, gateway: Gateway, shared_owner: Client) -> Server:
+    """The worker's server, with the user `owner`."""
+    if not shared_server.is_running:
+        shared_server.start()
+    return shared_server
+
+
+@pytest.fixture
+def owner(server: Server, shared_owner: Client) -> Client:
+    """The owner's session at `server`; log out only from a session of your own."""
+    return shared_owner
+
+
+def env_for(gateway: Gateway) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": gateway.url, "OPENAI_API_KEY": "sk-test"}
+
+
+# --- a browser -------------------------------------------------------------------------------
+
+OpenPage = Callable[..., Page]
+failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[failed] = item.stash.get(failed, False) or report.failed
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium. A module's, not the session's: while it lives this thread has a running event
+
+    loop, and neither an async test nor the ORM would work in another module's tests.
+    """
+    with sync_playwright() as playwright:
+        executable = chromium.chromium(playwright)
+        if executable is None and not os.environ.get("CI"):
+            pytest.skip("no Chromium: make browser")
+        assert executable, "no Chromium: make browser"
+        running = chromium.launch(playwright, executable)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def locale() -> str:
+    """The pages' language; parametrize `locale` to change it."""
+    return "en"
+
+
+@pytest.fixture
+def complaints() -> list[chromium.Complaints]:
+    """One for each open_page(), in that order; a complaint not allowed fails the test."""
+    return []
+
+
+@pytest.fixture
+def open_page(
+    request: pytest.FixtureRequest,
+    browser: Browser,
+    locale: str,
+    complaints: list[chromium.Complaints],
+) -> Iterator[OpenPage]:
+    """open_page(client, **context options): a window of its own, with that client's session."""
+    contexts: list[BrowserContext] = []
+
+    def open_(client: Client, **options: object) -> Page:
+        url = client.server.url
+        context = browser.new_context(base_url=url, **{"locale": locale, **options})
+        cookies = client.cookies.items()
+        context.add_cookies([{"name": key, "value": value, "url": url} for key, value in cookies])
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        complaints.append(chromium.Complaints(context))
+        return context.new_page()
+
+    yield open_
+    for number, context in enumerate(contexts):
+        if request.node.stash.get(failed, False):
+            for tab, page in enumerate(context.pages):
+                name = re.sub(r"\W+", "-", request.node.nodeid)
+                page.screenshot(path=ROOT / "build/failures" / f"{name}-{number}-{tab}.png")
+        context.close()
+    assert [text for each in complaints for text in each.unexpected] == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage, owner: Client) -> Page:
+    """A window of the owner's at the shared server, on no page yet."""
+    return open_page(owner)

@@ -1,0 +1,288 @@
+"""The real server in a process of its own, and what people use it with: HTTP, a socket."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "correct horse battery"
+ENDED = ("complete", "stopped", "failed", "interrupted")
+
+
+class Server:
+    """`manage.py serve` (or another command) with a data directory and a port that outlive it."""
+
+    def __init__(
+        self, data_dir: Path, env: Mapping[str, str] | None = None, command: str = "serve"
+    ) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.command = command
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(data_dir),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "POTOK_DATA_DIR": str(data_dir),
+            **(env or {}),
+        }
+        self._log_path = data_dir / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # --- its life ---
+
+    def start(self, deadline_s: float = 30) -> "Server":
+        """Start the process and return once it answers; AssertionError with its log if it won't."""
+        self.launch()
+        until(self._answers, f"{self.command} answers at {self.url}", deadline_s)
+        return self
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
+        assert not self.is_running, "the server runs already"
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "manage.py", self.command],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the server was never started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL, and the process is gone."""
+        if self._process and self.is_running:
+            self._process.kill()
+            self._process.wait(10)
+
+    def terminate(self, deadline_s: float = 30) -> int:
+        """SIGTERM, and the exit code once the process has ended by itself."""
+        self.signal(signal.SIGTERM)
+        return self.wait(deadline_s)
+
+    def restart(self) -> None:
+        """As an operator does it: SIGTERM, then a new process."""
+        self.terminate()
+        self.start()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, deadline_s: float = 30) -> int:
+        """The exit code, once the process has ended."""
+        assert self._process, "the server was never started"
+        try:
+            return self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"The server still runs {deadline_s:g} s later.\n{self.log}"
+            ) from None
+
+    def _answers(self) -> bool:
+        if not self.is_running:
+            raise AssertionError(f"The server ended with {self.wait()}.\n{self.log}")
+        try:
+            return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # --- what it says, and what is said to it ---
+
+    @property
+    def log(self) -> str:
+        """All that its processes have printed since the data directory was made."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def manage(self, *arguments: str) -> str:
+        """The output of another manage.py command under the same environment."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"manage.py {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def add_user(self, username: str) -> "Client":
+        """A new ordinary user, logged in."""
+        create = f"User.objects.create_user({username!r}, password={PASSWORD!r})"
+        self.manage("shell", "-v0", "-c", f"from chat.models import User; {create}")
+        return Client(self).log_in(username)
+
+    def visitor(self, **headers: str) -> "Client":
+        """Somebody who is not logged in."""
+        return Client(self, headers)
+
+
+class Client:
+    """One person's session over HTTP; redirects are not followed."""
+
+    def __init__(self, server: Server, headers: Mapping[str, str] | None = None) -> None:
+        self.server = server
+        self.http = httpx.Client(
+            base_url=server.url,
+            headers={"Origin": server.url, "Accept-Language": "en", **(headers or {})},
+            timeout=30,
+            trust_env=False,
+        )
+
+    def set_up(self, username: str = "owner") -> "Client":
+        """Become the first owner of a server without users."""
+        fields = {"username": username, "password1": PASSWORD, "password2": PASSWORD}
+        self._enter("/setup/", fields)
+        return self
+
+    def log_in(self, username: str = "owner", password: str = PASSWORD) -> "Client":
+        self._enter("/login/", {"username": username, "password": password})
+        return self
+
+    def _enter(self, path: str, fields: Mapping[str, str]) -> None:
+        self.get(path)
+        answer = self.post(path, fields)
+        assert answer.status_code == 302, f"{path} answered {answer.status_code}: {answer.text}"
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.http.get(path, headers=headers)
+
+    def post(
+        self, path: str, fields: Mapping[str, str] | None = None, *, htmx: bool = False
+    ) -> httpx.Response:
+        """Submit a form with the session's CSRF token; with `htmx` as htmx would."""
+        token = self.http.cookies.get("csrftoken") or ""
+        headers = {"HX-Request": "true"} if htmx else {}
+        form = {"csrfmiddlewaretoken": token, **(fields or {})}
+        return self.http.post(path, data=form, headers=headers)
+
+    def send(self, text: str, conversation: str | None = None, **fields: str) -> str:
+        """Ask in a conversation, else in a new one; the conversation's id."""
+        path = f"/c/{conversation}/messages/" if conversation else "/messages/"
+        answer = self.post(path, {"text": text, **fields})
+        assert answer.status_code == 303, f"{path} answered {answer.status_code}: {answer.text}"
+        found = re.search(r"/c/([0-9a-f-]{36})/", answer.headers["Location"])
+        assert found, f"{path} went to {answer.headers['Location']}"
+        return found[1]
+
+    def export(self, conversation: str) -> dict[str, Any]:
+        answer = self.get(f"/c/{conversation}/export.json")
+        assert answer.status_code == 200, f"the export answered {answer.status_code}"
+        exported: dict[str, Any] = answer.json()
+        return exported
+
+    def last(self, conversation: str) -> dict[str, Any]:
+        """The last message of the current branch."""
+        messages = [each for each in self.export(conversation)["messages"] if each["current"]]
+        return dict(messages[-1])
+
+    def wait_for_reply(
+        self, conversation: str, status: str | None = None, deadline_s: float = 20
+    ) -> dict[str, Any]:
+        """The last message once it has this status, else once it has ended."""
+        wanted = (status,) if status else ENDED
+
+        def reply() -> dict[str, Any] | None:
+            last = self.last(conversation)
+            return last if last["role"] == "assistant" and last["status"] in wanted else None
+
+        found = until(reply, f"a reply that is {' or '.join(wanted)}", deadline_s)
+        assert found
+        return found
+
+    def wait_for_text(self, conversation: str, text: str, deadline_s: float = 20) -> None:
+        """The last message has this text among the rest."""
+        until(lambda: text in self.last(conversation)["text"], f"{text!r} is saved", deadline_s)
+
+    def socket(self, **headers: str) -> "Socket":
+        """A websocket with this session's cookies, from the page's own origin."""
+        return Socket(self, headers)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {cookie.name: cookie.value or "" for cookie in self.http.cookies.jar}
+
+
+class Socket:
+    """One websocket to /ws/; use it in `with`."""
+
+    def __init__(self, client: Client, headers: Mapping[str, str]) -> None:
+        url = client.server.url.replace("http", "ws", 1) + "/ws/"
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        names = {"Origin": client.server.url, "Cookie": cookies, **headers}
+        self.connection: ClientConnection = connect(
+            url, additional_headers=names, proxy=None, max_size=None, open_timeout=10
+        )
+
+    def __enter__(self) -> "Socket":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.connection.close()
+
+    def say(self, payload: object) -> None:
+        """Send a JSON frame."""
+        self.connection.send(json.dumps(payload))
+
+    def receive(self, deadline_s: float = 10) -> str:
+        """The next frame as text."""
+        return str(self.connection.recv(timeout=deadline_s))
+
+    def receive_until(self, pattern: str, deadline_s: float = 10) -> list[str]:
+        """The frames up to the first one that matches; AssertionError after the deadline."""
+        frames: list[str] = []
+
+        def matched() -> bool:
+            frames.append(self.receive(deadline_s))
+            return re.search(pattern, frames[-1]) is not None
+
+        until(matched, f"a frame matches {pattern!r}", deadline_s)
+        return frames
+
+    def wait_closed(self, deadline_s: float = 10) -> int:
+        """The close code, once the server has closed."""
+        until(lambda: self.connection.close_code, "the server closes the socket", deadline_s)
+        return self.connection.close_code or 0
+
+
+def free_port() -> int:
+    """A port below the kernel's own range, so that no outgoing connection takes it meanwhile.
+
+    Chosen by `secrets`: a seeded `random` would choose the same in every xdist worker.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
