@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.rendering.clean import clean
-from chat.upstream import errors
+from chat.upstream import refusal
 from chat.upstream.dialect import Delta, End, Image, Item, Link, Reader, ToolCalls
 from chat.upstream.sse import Parser
 from chat.upstream.usage import Usage
@@ -85,7 +85,7 @@ def test_a_stream_that_stops_anywhere_gives_a_prefix_and_is_never_complete_witho
 def test_an_http_error_is_read_as_its_index_says(case: Answer) -> None:
     if case.status == 200:
         return  # test_client.py serves these
-    error = errors.from_response(case.status, case.headers, case.body)
+    error = refusal.from_response(case.status, case.headers, case.body)
     assert error.kind == case.expected["kind"]
     assert error.retry_after_s == case.expected.get("retry_after")
     shown = case.expected["message"]

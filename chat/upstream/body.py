@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from chat.upstream.dialect import Reader, decode
+from chat.upstream.chunk import decode
+from chat.upstream.dialect import Reader
 from chat.upstream.errors import GatewayError
 from chat.upstream.transport import TRANSPORT_ERRORS, translate
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from chat.upstream import errors, listing
+from chat.upstream import listing, refusal
 from chat.upstream.body import Body, Clock, Deadlines
 from chat.upstream.dialect import MAX_REPLY_BYTES, Delta, End, Item, Reader
 from chat.upstream.errors import GatewayError
@@ -28,7 +28,7 @@ from chat.upstream.sse import Parser
 from chat.upstream.transport import TRANSPORT_ERRORS, open_client, translate
 from chat.upstream.usage import Usage
 
-__all__ = ["Client", "Completion", "Deadlines", "Endpoint", "Opened", "Waiting"]
+__all__ = ["Client", "Completion", "Deadlines", "End", "Endpoint", "Opened", "Waiting"]
 
 _DEADLINES = Deadlines()
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -162,7 +162,7 @@ class Client:
                 async for event in events:
                     yield event
             yield reader.outcome()
-            if reader.done:
+            if reader.is_over:
                 await chunks.drain()
 
     async def _events(
@@ -178,8 +178,7 @@ class Client:
                         has_payload = True
                         yield said
                 if parser.overflowed or chunks.size > self._max_body_bytes:
-                    for said in reader.fail(GatewayError("protocol", reason="too_long")):
-                        yield said
+                    reader.fail(GatewayError("protocol", reason="too_long"))
                     break
                 if reader.is_over:
                     break
@@ -202,7 +201,7 @@ class Client:
             chunks = Body(response, clock)
             document = await chunks.read_document(await chunks.read_head())
         if isinstance(document, dict) and document.get("error"):
-            raise errors.from_document(document, None, secret=endpoint.key)
+            raise refusal.from_document(document, None, secret=endpoint.key)
         return document
 
     @asynccontextmanager
@@ -220,7 +219,7 @@ class Client:
             if not 200 <= response.status_code < 300:
                 head = await Body(response, clock).read_error()
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                raise errors.from_response(response.status_code, headers, head, endpoint.key)
+                raise refusal.from_response(response.status_code, headers, head, endpoint.key)
             yield response
         finally:
             await response.aclose()
