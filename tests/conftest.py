@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from chat.catalogues import compile_catalogues
 from tests import browser as chromium
 from tests.gateway import Gateway
 from tests.server import ROOT, Client, Server
@@ -29,9 +30,7 @@ OURS = re.compile(
 for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_FUZZ"]:
     del os.environ[name]
 _data_dir = tempfile.mkdtemp(prefix="potok-tests-")
-os.environ["POTOK_DATA_DIR"] = _data_dir
-if (ROOT / "chat/admin/site.py").exists() and (ROOT / "chat/asgi.py").exists():  # until it lands
-    os.environ["DJANGO_SETTINGS_MODULE"] = "chat.settings"
+os.environ.update(DJANGO_SETTINGS_MODULE="chat.settings", POTOK_DATA_DIR=_data_dir)
 
 
 def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
@@ -47,6 +46,10 @@ def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_loopback_only)
+
+
+def pytest_sessionstart() -> None:
+    compile_catalogues()
 
 
 def pytest_unconfigure() -> None:
