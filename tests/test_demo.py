@@ -1,5 +1,6 @@
 """The built-in gateway: its HTTP in this process, its streams through a real Daphne."""
 
+import asyncio
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from chat.demo import answers, catalogue, faults, wire
 from chat.demo.app import MAX_REQUEST_BYTES, create_app
 from chat.demo.script import Pause
+from chat.replies.prompt import GO_ON
 from tests.waiting import until
 
 KEY = "demo-key"
@@ -179,6 +181,7 @@ async def test_without_the_right_key_nothing_is_told(plain, authorization, code)
         (b'{"model":"demo-fast","messages":[]}', "messages"),
         (b'{"model":"demo-fast","messages":"Hi"}', None),
         (b'{"model":1,"messages":[]}', None),
+        (b'{"model":"demo-fast","messages":[],"max_tokens":0}', None),
     ],
 )
 async def test_a_body_that_is_no_request_gets_400(plain, content, param):
@@ -281,7 +284,7 @@ def test_an_answer_that_stopped_halfway_is_continued_and_not_begun_again():
     half = whole[: len(whole) // 2]
 
     assert ask("Tell me", half) == whole[len(half) :]
-    assert ask("Tell me", half, "Continue from where you stopped.") == whole[len(half) :]
+    assert ask("Tell me", half, GO_ON) == whole[len(half) :]
     assert 'You asked: "Continue"' in ask("Tell me", whole, "Continue")
 
 
@@ -413,6 +416,28 @@ def test_a_reply_stops_within_a_second_of_its_client_leaving(served, model):
         until(lambda: running(served) == 1, "the reply runs")
 
     until(lambda: running(served) == 0, "the reply has stopped", deadline_s=1)
+
+
+async def test_a_cancelled_reply_leaves_no_task_behind():
+    before = asyncio.all_tasks()
+    sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    body = json.dumps(question("demo-slow", stream=True)).encode()
+    received.put_nowait({"type": "http.request", "body": body})
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/demo/v1/chat/completions",
+        "headers": [(b"authorization", f"Bearer {KEY}".encode())],
+    }
+    reply = asyncio.create_task(create_app(KEY)(scope, received.get, sent.put))
+    assert (await sent.get())["type"] == "http.response.start"
+
+    reply.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reply
+
+    assert asyncio.all_tasks() == before
 
 
 def running(client: httpx.Client) -> int:

@@ -38,7 +38,7 @@ HISTORY = {
 }
 THOUGHTS = {
     "en": "A real model would think here, and this part would be its reasoning.\n\n"
-    "The question begins with “{question}”. It has {count} words, and they decide which of the "
+    "The question begins with “{question}”. Words in it: {count}; they decide which of the "
     "prepared texts fits. The language is English, because the question has no Cyrillic letter "
     "in it. Nothing else needs to be weighed, so the answer can start.",
     "ru": "Настоящая модель здесь бы думала, и это были бы её рассуждения.\n\n"

@@ -3,11 +3,13 @@
 import re
 import time
 import uuid
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 DONE = b"data: [DONE]\n\n"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,8 +35,8 @@ class Request(msgspec.Struct):
     messages: list[Message] = []
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
 
     @property
     def wants_usage(self) -> bool:
