@@ -1,0 +1,47 @@
+"""The ASGI application: Django, the socket, and the built-in gateway beside them."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chat.settings")
+
+from django.core.asgi import get_asgi_application
+
+django = get_asgi_application()
+
+from collections.abc import Awaitable, Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from channels.security.websocket import OriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+from chat.demo.app import create_app  # noqa: E402
+from chat.page.consumers import Socket, close_all  # noqa: E402
+from chat.replies.process import process  # noqa: E402
+
+sockets = OriginValidator(Socket.as_asgi(), settings.ORIGINS)
+demo = create_app(
+    settings.DEMO_KEY,
+    faults=settings.DEMO == "faults",
+    streams_dir=Path(settings.STREAMS_DIR) if settings.STREAMS_DIR else None,
+)
+process.before_end(close_all)
+
+
+async def application(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[Any], Awaitable[None]],
+) -> None:
+    if scope["type"] == "http" and scope["path"].startswith("/demo/v1/") and settings.DEMO != "0":
+        await demo(scope, receive, send)
+        return
+    # `serve` has started the process before it listens; under another server the first call does.
+    await process.start()
+    if scope["type"] == "websocket":
+        if scope["path"] == "/ws/":
+            await sockets(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+    else:
+        await django(scope, receive, send)

@@ -1,0 +1,19 @@
+"""Rows and their rules: synchronous and transactional. Nothing here knows a view, a socket or a loop."""
+
+from .people import User
+
+from .gateways import Gateway, LanguageModel  # isort: skip  (foreign keys read top to bottom)
+from .commands import Command
+from .conversations import Conversation, Message
+from .generations import Call, Generation
+
+__all__ = [
+    "Call",
+    "Command",
+    "Conversation",
+    "Gateway",
+    "Generation",
+    "LanguageModel",
+    "Message",
+    "User",
+]

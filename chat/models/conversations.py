@@ -1,0 +1,450 @@
+"""Conversations and their messages: a tree, of which one branch from root to leaf is current.
+
+Every visible change raises the conversation's version in its own transaction, and each message keeps
+the version that changed it last; so 'what is new since version N' has one answer for page and socket.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from . import bells
+from .gateways import MAX_MODEL_NAME, Gateway
+
+if TYPE_CHECKING:
+    from .people import User
+
+TITLE_CHARS = 60
+
+
+class Conflict(Exception):
+    """The command no longer fits what the conversation has become; answered 409."""
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def alive(self) -> Self:
+        return self.filter(deleted_at=None)
+
+    def listed(self) -> Self:
+        """For a sidebar: newest first."""
+        return self.alive().order_by("-active_at", "-id")
+
+
+class Conversation(models.Model):
+    class TitleSource(models.TextChoices):
+        WORDS = "words", _("first words")
+        MODEL = "model", _("model")
+        PERSON = "person", _("person")
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="conversations",
+        verbose_name=_("owner"),
+    )
+    title = models.CharField(_("title"), max_length=200)
+    title_source = models.CharField(max_length=10, choices=TitleSource, default=TitleSource.WORDS)
+    leaf = models.ForeignKey(
+        "Message", models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    version = models.BigIntegerField(default=0, editable=False)
+    # The version at which the current branch last changed otherwise than by growing at its end.
+    branch_version = models.BigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    active_at = models.DateTimeField(_("last activity"), default=timezone.now)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-active_at", "-id"]
+        indexes = [
+            models.Index(fields=["owner", "-active_at", "-id"], name="conversation_sidebar"),
+            models.Index(fields=["-active_at", "-id"], name="conversation_newest"),
+        ]
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("conversation", args=[self.uuid])
+
+    # --- changes ------------------------------------------------------------------------------
+
+    @classmethod
+    @transaction.atomic
+    def start(cls, owner: "User", text: str, model: str, gateway: Gateway) -> "Message":
+        """A new conversation with its first question; returns the queued reply."""
+        conversation = cls.objects.create(owner=owner, title=title_from(text))
+        return conversation.send(text, model, gateway)
+
+    @transaction.atomic
+    def send(
+        self, text: str, model: str, gateway: Gateway, parent: UUID | None = None
+    ) -> "Message":
+        """Record a question and its queued reply at the end of a branch; returns the reply.
+
+        `parent` is the last message that the sender's page shows: the end of its branch is meant.
+        """
+        self.lock()
+        leaf = self._end_of_branch(parent)
+        return self._ask(leaf, text, model, gateway)
+
+    @transaction.atomic
+    def rename(self, title: str) -> None:
+        self.title = title
+        self.title_source = self.TitleSource.PERSON
+        self.save(update_fields=["title", "title_source"])
+        self.bump(sidebar=True)
+
+    @transaction.atomic
+    def delete_for_owner(self) -> None:
+        """Hide it from its owner at once and cancel what runs in it; usage stays."""
+        from .generations import Generation
+
+        self.lock()
+        self.deleted_at = timezone.now()
+        self.save(update_fields=["deleted_at"])
+        Generation.stop_all(self.generations.all())
+        self.bump(sidebar=True)
+
+    def lock(self) -> None:
+        """Make this row's transaction the only one that changes the conversation."""
+        Conversation.objects.select_for_update().get(pk=self.pk)
+        self.refresh_from_db()
+
+    def bump(self, sidebar: bool = False, branch: bool = False) -> int:
+        """Raise the version within the caller's transaction, ring after it; returns the version."""
+        changes: dict[str, Any] = {"version": F("version") + 1}
+        if branch:
+            changes["branch_version"] = F("version") + 1
+        Conversation.objects.filter(pk=self.pk).update(**changes)
+        self.refresh_from_db(fields=["version", "branch_version"])
+        if sidebar:
+            self.owner.__class__.objects.filter(pk=self.owner_id).update(version=F("version") + 1)
+        bells.ring(bells.user_group(self.owner_id), conversation=self.pk)
+        return self.version
+
+    # --- the tree -----------------------------------------------------------------------------
+
+    def branch(self) -> "MessageQuerySet":
+        """The current branch from root to leaf. A child is always made after its parent."""
+        return self.messages.filter(current=True, deleted_at=None).order_by("id")
+
+    def _end_of_branch(self, within: UUID | None) -> "Message | None":
+        """The last message of the branch on which message `within` lies, made current."""
+        if within is None or self.leaf is None or self.leaf.uuid == within:
+            return self.leaf
+        message = self.messages.filter(uuid=within, deleted_at=None).first()
+        if message is None or message.current:
+            return self.leaf
+        message.make_current()
+        return self.leaf
+
+    def set_path(self, leaf: "Message | None", version: int) -> None:
+        """Make the way from the root to `leaf` the current branch."""
+        parents = dict(self.messages.filter(deleted_at=None).values_list("id", "parent_id"))
+        path: list[int] = []
+        step = leaf.pk if leaf else None
+        while step is not None:
+            path.append(step)
+            step = parents.get(step)
+        on_path = set(path)
+        was = set(self.messages.filter(current=True).values_list("id", flat=True))
+        self.messages.filter(pk__in=was - on_path).update(current=False)
+        self.messages.filter(pk__in=on_path - was).update(current=True, version=version)
+        Message.objects.bulk_update(
+            [Message(pk=p, chosen_id=c) for c, p in pairwise(path)],
+            ["chosen"],
+            500,
+        )
+        self.leaf = leaf
+        self.save(update_fields=["leaf"])
+
+    def _ask(self, leaf: "Message | None", text: str, model: str, gateway: Gateway) -> "Message":
+        version = self.bump(sidebar=True)
+        question = self._append(leaf, version, role=Message.Role.USER, text=text)
+        reply = self._append(
+            question,
+            version,
+            role=Message.Role.ASSISTANT,
+            status=Message.Status.QUEUED,
+            model=model,
+            gateway=gateway,
+        )
+        self.active_at = timezone.now()
+        self.save(update_fields=["leaf", "active_at"])
+        waits_for = leaf if leaf is not None and leaf.is_open else None
+        reply.queue("send", waits_for=waits_for)
+        return reply
+
+    def _append(self, parent: "Message | None", version: int, **fields: Any) -> "Message":
+        message = Message.objects.create(
+            conversation=self, parent=parent, current=True, version=version, **fields
+        )
+        if parent is not None:
+            Message.objects.filter(pk=parent.pk).update(chosen=message)
+        self.leaf = message
+        return message
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def of(self, user: "User") -> Self:
+        """The messages that this person may see and command."""
+        return self.filter(conversation__owner=user, conversation__deleted_at=None, deleted_at=None)
+
+    def for_display(self) -> Self:
+        """With all that a rendered message shows, in a fixed number of queries."""
+        return self.select_related(
+            "generation", "gateway", "generation__waits_for"
+        ).prefetch_related("calls")
+
+
+class Message(models.Model):
+    class Role(models.TextChoices):
+        USER = "user", _("user")
+        ASSISTANT = "assistant", _("assistant")
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        STREAMING = "streaming", _("streaming")
+        COMPLETE = "complete", _("complete")
+        STOPPED = "stopped", _("stopped")
+        FAILED = "failed", _("failed")
+        INTERRUPTED = "interrupted", _("interrupted")
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="children")
+    chosen = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")
+    current = models.BooleanField(default=True)
+    role = models.CharField(_("role"), max_length=10, choices=Role)
+    text = models.TextField(_("text"), blank=True)
+    reasoning = models.TextField(_("reasoning"), blank=True)
+    status = models.CharField(_("status"), max_length=12, choices=Status, default=Status.COMPLETE)
+    model = models.CharField(_("model"), max_length=MAX_MODEL_NAME, blank=True)
+    gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, verbose_name=_("gateway"))
+    # The attempt whose outcome this reply shows: the latest.
+    generation = models.ForeignKey("Generation", models.SET_NULL, null=True, related_name="+")
+    # Citations and images that came beside the text: [{"url", "title"}].
+    links = models.JSONField(default=list)
+    version = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    deleted_at = models.DateTimeField(_("deleted"), null=True)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["conversation", "current", "id"], name="message_branch"),
+            models.Index(fields=["conversation", "version"], name="message_changes"),
+        ]
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.uuid}"
+
+    @property
+    def is_reply(self) -> bool:
+        return self.role == self.Role.ASSISTANT
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may still be added to it without a person's doing."""
+        return self.status in (self.Status.QUEUED, self.Status.STREAMING)
+
+    @cached_property
+    def siblings(self) -> list["Message"]:
+        """All versions of this turn, itself included, oldest first."""
+        turn = Message.objects.filter(
+            conversation=self.conversation_id, parent=self.parent_id, deleted_at=None
+        )
+        return list(turn.only("id", "uuid").order_by("id"))
+
+    # --- commands -----------------------------------------------------------------------------
+
+    def queue(self, kind: str, waits_for: "Message | None" = None) -> None:
+        """Ask for a (further) attempt at this reply, within the caller's transaction."""
+        from .generations import Generation
+
+        self.generation = Generation.objects.create(
+            kind=kind,
+            message=self,
+            conversation=self.conversation,
+            user_id=self.conversation.owner_id,
+            gateway=self.gateway,
+            waits_for=waits_for,
+        )
+        self.status = self.Status.QUEUED
+        self.save(update_fields=["generation", "status"])
+        bells.ring(bells.RUNNERS)
+
+    @transaction.atomic
+    def stop(self) -> None:
+        """End the running attempt, or the queued one before a call is made; nothing if it has ended."""
+        from .generations import Generation
+
+        self._lock()
+        if self.generation_id:
+            Generation.stop_all(Generation.objects.filter(pk=self.generation_id))
+
+    @transaction.atomic
+    def retry(self) -> "Message":
+        """Try again; returns the reply that will hold the answer.
+
+        A reply that has text keeps it and gets a sibling; one that waits behind a reply that didn't
+        complete goes now. Raises Conflict for one that runs or is complete.
+        """
+        self._lock()
+        if self.status == self.Status.QUEUED and self.is_held:
+            self.generation.release()
+            return self
+        if not self.is_reply or self.is_open or self.status == self.Status.COMPLETE:
+            raise Conflict
+        if self.text or self.reasoning:
+            return self._answer_again("retry", self.model, self.gateway)
+        self.version = self.conversation.bump(sidebar=True)
+        self.save(update_fields=["version"])
+        self.queue("retry")
+        return self
+
+    @transaction.atomic
+    def regenerate(self, model: str = "", gateway: Gateway | None = None) -> "Message":
+        """A sibling of this reply with another answer; returns it. Raises Conflict while it runs."""
+        self._lock()
+        if not self.is_reply or self.is_open:
+            raise Conflict
+        return self._answer_again("regenerate", model or self.model, gateway or self.gateway)
+
+    @transaction.atomic
+    def go_on(self) -> "Message":
+        """Continue a reply that was cut, at the end of its branch; raises Conflict elsewhere."""
+        self._lock()
+        if not self.can_continue or self.conversation.leaf_id != self.pk:
+            raise Conflict
+        self.version = self.conversation.bump(sidebar=True)
+        self.save(update_fields=["version"])
+        self.queue("continue")
+        return self
+
+    @transaction.atomic
+    def edit(self, text: str, model: str, gateway: Gateway) -> "Message":
+        """Ask the question anew beside the old one; returns the queued reply."""
+        self._lock()
+        if self.is_reply:
+            raise Conflict
+        if any(message.is_open for message in self.conversation.branch()):
+            raise Conflict
+        conversation = self.conversation
+        version = conversation.bump(branch=True)
+        conversation.set_path(self.parent, version)
+        return conversation._ask(self.parent, text, model, gateway)
+
+    @transaction.atomic
+    def make_current(self) -> None:
+        """Show the branch on which this message lies, down the way that was chosen last."""
+        self._lock()
+        version = self.conversation.bump(branch=True)
+        end = self
+        while chosen := Message.objects.filter(pk=end.chosen_id, deleted_at=None).first():
+            end = chosen
+        self.conversation.set_path(end, version)
+
+    @transaction.atomic
+    def delete_for_owner(self) -> None:
+        """Hide this message and all that follows it on any branch; what runs there is cancelled."""
+        from .generations import Generation
+
+        self._lock()
+        conversation = self.conversation
+        gone = self._subtree()
+        conversation.messages.filter(pk__in=gone).update(
+            deleted_at=timezone.now(), current=False, version=F("version")
+        )
+        Generation.stop_all(conversation.generations.filter(message__in=gone))
+        version = conversation.bump(sidebar=True, branch=True)
+        sibling = conversation.messages.filter(parent=self.parent, deleted_at=None).last()
+        end = sibling or self.parent
+        while end and (chosen := Message.objects.filter(pk=end.chosen_id, deleted_at=None).first()):
+            end = chosen
+        conversation.set_path(end, version)
+
+    def _lock(self) -> None:
+        self.conversation.lock()
+        self.refresh_from_db()
+
+    def _subtree(self) -> list[int]:
+        children: dict[int | None, list[int]] = {}
+        for pk, parent in self.conversation.messages.values_list("id", "parent_id"):
+            children.setdefault(parent, []).append(pk)
+        found, todo = [], [self.pk]
+        while todo:
+            pk = todo.pop()
+            found.append(pk)
+            todo += children.get(pk, [])
+        return found
+
+    def _answer_again(self, kind: str, model: str, gateway: Gateway | None) -> "Message":
+        conversation = self.conversation
+        if any(message.is_open for message in conversation.branch()):
+            raise Conflict
+        version = conversation.bump(sidebar=True, branch=True)
+        sibling = Message.objects.create(
+            conversation=conversation,
+            parent=self.parent,
+            role=self.Role.ASSISTANT,
+            status=self.Status.QUEUED,
+            model=model,
+            gateway=gateway,
+            version=version,
+            current=False,
+        )
+        conversation.set_path(sibling, version)
+        sibling.queue(kind)
+        return sibling
+
+    # --- what may be done with it -------------------------------------------------------------
+
+    @property
+    def is_held(self) -> bool:
+        """Queued behind a reply that ended without being complete: it waits for a person's word."""
+        if self.status != self.Status.QUEUED or self.generation is None:
+            return False
+        ahead = self.generation.waits_for
+        return ahead is not None and not ahead.is_open and ahead.status != self.Status.COMPLETE
+
+    @property
+    def can_continue(self) -> bool:
+        """Cut short with something to go on from."""
+        if not (self.is_reply and self.text and self.generation):
+            return False
+        if self.status == self.Status.COMPLETE:
+            return self.generation.finish_reason == "length"
+        return self.status in (self.Status.INTERRUPTED, self.Status.STOPPED)
+
+    @property
+    def can_retry(self) -> bool:
+        ended_badly = (self.Status.FAILED, self.Status.INTERRUPTED, self.Status.STOPPED)
+        return self.is_reply and (self.status in ended_badly or self.is_held)
+
+
+def title_from(text: str) -> str:
+    """The first words of a question, on one line, cut at a word."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    cut = line[:TITLE_CHARS].rpartition(" ")[0] or line[:TITLE_CHARS]
+    return cut + "…"

@@ -1,0 +1,383 @@
+"""Generations, the truth about each attempt at a reply, and the calls that they made.
+
+    queued -> streaming -> complete | stopped | failed | interrupted
+    queued -> stopped
+
+A claim has one winner, and only the holder of a generation's fence may write under it. Every write
+of a running reply is conditional on the fence and on what is saved already, so that a write which is
+tried again, after an answer that got lost, never doubles a word.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, Value
+from django.db.models.functions import Concat
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import bells
+from .conversations import Conversation, Message
+from .gateways import MAX_MODEL_NAME, Gateway
+
+NANO = Decimal(10) ** 9
+REPLIES_AT_ONCE_PER_USER = 100
+Status = Message.Status
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a running reply gained since its last checkpoint; lengths in characters."""
+
+    generation: int
+    fence: int
+    saved: tuple[int, int]  # lengths of reasoning and text that the row holds
+    reasoning: str
+    text: str
+    ms: int  # since the claim
+
+    @property
+    def end(self) -> tuple[int, int]:
+        return self.saved[0] + len(self.reasoning), self.saved[1] + len(self.text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    status: str
+    finish_reason: str = ""
+    error_kind: str = ""
+    error_message: str = ""
+    error_reason: str = ""
+    error_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class CallEnd:
+    """How one request ended, and what the gateway said it used; None where it said nothing."""
+
+    call: int
+    http_status: int | None = None
+    request_id: str = ""
+    finish_reason: str = ""
+    error_kind: str = ""
+    error_message: str = ""
+    first_delta_at: datetime | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_raw: str = ""
+    confidence: str = "unknown"
+    cost_nano: int | None = None
+    currency: str = ""
+    cost_confidence: str = "unknown"
+    links: tuple[dict[str, str], ...] = ()  # {"url", "title"} of what the reply names
+
+
+class Generation(models.Model):
+    kind = models.CharField(max_length=12)  # send, regenerate, retry, continue
+    message = models.ForeignKey(Message, models.CASCADE, related_name="generations")
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="generations")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+")
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    # The reply ahead of this one; it goes on by itself only once that is complete.
+    waits_for = models.ForeignKey(Message, models.SET_NULL, null=True, related_name="+")
+    owner = models.CharField(max_length=36, blank=True)
+    fence = models.BigIntegerField(default=0)
+    heartbeat = models.BigIntegerField(default=0)
+    stop_requested = models.BooleanField(default=False)
+    saved_reasoning = models.BigIntegerField(default=0)
+    saved_text = models.BigIntegerField(default=0)
+    # A line a checkpoint, for replay: milliseconds since the claim, length of reasoning, of text.
+    timings = models.TextField(blank=True)
+    finish_reason = models.CharField(_("finish reason"), max_length=64, blank=True)
+    error_kind = models.CharField(_("error"), max_length=20, blank=True)
+    # The gateway's own words, cleaned and bounded; what the reader is told is built from the kind.
+    error_message = models.CharField(max_length=1000, blank=True)
+    error_reason = models.CharField(max_length=40, blank=True)
+    error_seconds = models.FloatField(null=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True)
+    first_delta_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="generation_queue", condition=Q(status=Status.QUEUED)),
+            models.Index(
+                fields=["owner"], name="generation_running", condition=Q(status=Status.STREAMING)
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=Q(status=Status.STREAMING),
+                name="one_running_reply_a_conversation",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk} {self.status}"
+
+    # --- claiming -----------------------------------------------------------------------------
+
+    @classmethod
+    def claim(cls, owner: str, full_gateways: Iterable[int] = ()) -> "Generation | None":
+        """Take the oldest reply that may run, or None. Only the taker may write it from then on."""
+        try:
+            with transaction.atomic():
+                return cls._claim(owner, full_gateways)
+        except IntegrityError:
+            # Another runner began a reply in the same conversation between our look and our write.
+            return None
+
+    @classmethod
+    def _claim(cls, owner: str, full_gateways: Iterable[int]) -> "Generation | None":
+        running = cls.objects.filter(status=Status.STREAMING)
+        busy_users = (
+            running.values("user").annotate(n=Count("id")).filter(n__gte=REPLIES_AT_ONCE_PER_USER)
+        )
+        ready = (
+            cls.objects.filter(status=Status.QUEUED, conversation__deleted_at=None)
+            .filter(Q(waits_for=None) | Q(waits_for__status=Status.COMPLETE))
+            .exclude(Exists(running.filter(conversation=OuterRef("conversation"))))
+            .exclude(user__in=busy_users.values("user"))
+            .exclude(gateway__in=list(full_gateways))
+            .order_by("id")
+        )
+        if connection.features.has_select_for_update_skip_locked:
+            ready = ready.select_for_update(skip_locked=True, of=("self",))
+        found = ready.first()
+        if found is None:
+            return None
+        message = found.message
+        found.status = Status.STREAMING
+        found.owner = owner
+        found.fence = F("fence") + 1
+        found.claimed_at = timezone.now()
+        found.saved_reasoning = len(message.reasoning)
+        found.saved_text = len(message.text)
+        found.save()
+        found.refresh_from_db()
+        version = found.conversation.bump(sidebar=True)
+        Message.objects.filter(pk=message.pk).update(status=Status.STREAMING, version=version)
+        return found
+
+    @property
+    def places_ahead(self) -> int:
+        """How many replies were asked for earlier and still wait for a runner."""
+        return Generation.objects.filter(status=Status.QUEUED, pk__lt=self.pk).count()
+
+    def release(self) -> None:
+        """Let a held reply go without waiting for the one ahead."""
+        self.waits_for = None
+        self.save(update_fields=["waits_for"])
+        version = self.conversation.bump()
+        Message.objects.filter(pk=self.message_id).update(version=version)
+        bells.ring(bells.RUNNERS)
+
+    # --- running ------------------------------------------------------------------------------
+
+    @classmethod
+    @transaction.atomic
+    def checkpoint(cls, batch: Iterable[Checkpoint]) -> list[int]:
+        """Save what running replies gained; returns the generations that are no longer the caller's."""
+        return [c.generation for c in batch if not cls._save(c)]
+
+    @classmethod
+    def _save(cls, gain: Checkpoint) -> bool:
+        mine = cls.objects.filter(pk=gain.generation, fence=gain.fence, status=Status.STREAMING)
+        reasoning, text = gain.end
+        saved = mine.filter(saved_reasoning=gain.saved[0], saved_text=gain.saved[1]).update(
+            saved_reasoning=reasoning,
+            saved_text=text,
+            timings=Concat("timings", Value(f"{gain.ms} {reasoning} {text}\n")),
+            first_delta_at=models.functions.Coalesce("first_delta_at", Value(timezone.now())),
+        )
+        if saved:
+            Message.objects.filter(generation=gain.generation, deleted_at=None).update(
+                reasoning=Concat("reasoning", Value(gain.reasoning)),
+                text=Concat("text", Value(gain.text)),
+            )
+            return True
+        # Either an earlier try did reach the database and only its answer was lost, or it isn't ours.
+        return mine.filter(saved_reasoning=reasoning, saved_text=text).exists()
+
+    @classmethod
+    def beat(cls, owner: str) -> list[int]:
+        """Show that the owner lives; returns which of its replies were asked to stop."""
+        mine = cls.objects.filter(owner=owner, status=Status.STREAMING)
+        mine.update(heartbeat=F("heartbeat") + 1)
+        return list(mine.filter(stop_requested=True).values_list("pk", flat=True))
+
+    @classmethod
+    @transaction.atomic
+    def finish(cls, pk: int, fence: int, outcome: Outcome, call: CallEnd | None = None) -> bool:
+        """Give it its one terminal state; False if it is no longer the caller's. May be repeated."""
+        if call is not None:
+            Call.end(call)
+        mine = cls.objects.filter(pk=pk, fence=fence)
+        if mine.filter(status=Status.STREAMING).update(**_ending(outcome)):
+            mine.select_related("conversation__owner").get()._show_end()
+            return True
+        return mine.filter(status=outcome.status).exists()
+
+    @classmethod
+    @transaction.atomic
+    def stop_all(cls, generations: "models.QuerySet[Generation]") -> None:
+        """Stop queued ones here and now, and have running ones stopped by whoever runs them."""
+        for queued in generations.filter(status=Status.QUEUED):
+            if cls.objects.filter(pk=queued.pk, status=Status.QUEUED).update(
+                **_ending(Outcome(Status.STOPPED))
+            ):
+                queued._show_end()
+        for pk in generations.filter(status=Status.STREAMING).values_list("pk", flat=True):
+            cls.objects.filter(pk=pk).update(stop_requested=True)
+            bells.ring(bells.RUNNERS, stop=pk)
+
+    @classmethod
+    def sweep(cls, owners_alive: Iterable[str], kind: str = "crash") -> int:
+        """Mark what the dead left as interrupted; returns how many replies that were."""
+        left = cls.objects.filter(status=Status.STREAMING).exclude(owner__in=list(owners_alive))
+        count = 0
+        for pk in list(left.values_list("pk", flat=True)):
+            with transaction.atomic():
+                marked = cls.objects.filter(pk=pk, status=Status.STREAMING).update(
+                    fence=F("fence") + 1,
+                    **_ending(Outcome(Status.INTERRUPTED, error_kind=kind)),
+                )
+                if marked:
+                    Call.objects.filter(generation=pk, ended_at=None).update(
+                        ended_at=timezone.now(), error_kind=kind
+                    )
+                    cls.objects.get(pk=pk)._show_end()
+                    count += marked
+        return count
+
+    def _show_end(self) -> None:
+        """Make the reply's row say what its latest attempt came to."""
+        self.refresh_from_db()
+        version = self.conversation.bump(sidebar=True)
+        Message.objects.filter(pk=self.message_id, generation=self.pk).update(
+            status=self.status, version=version
+        )
+        waiting = Message.objects.filter(
+            generation__waits_for=self.message_id, status=Status.QUEUED
+        )
+        waiting.update(version=version)
+        bells.ring(bells.RUNNERS)
+
+
+def _ending(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "finish_reason": outcome.finish_reason[:64],
+        "error_kind": outcome.error_kind,
+        "error_message": outcome.error_message[:1000],
+        "error_reason": outcome.error_reason[:40],
+        "error_seconds": outcome.error_seconds,
+        "ended_at": timezone.now(),
+    }
+
+
+class Confidence(models.TextChoices):
+    EXACT = "exact", _("exact")
+    ESTIMATED = "estimated", _("estimated")
+    UNKNOWN = "unknown", _("unknown")
+
+
+class Call(models.Model):
+    """One HTTP request to a gateway. Money is read from here only, and outlives what it was for."""
+
+    class Purpose(models.TextChoices):
+        REPLY = "reply", _("reply")
+        TITLE = "title", _("title")
+        CHECK = "check", _("check")
+
+    generation = models.ForeignKey(Generation, models.SET_NULL, null=True, related_name="calls")
+    message = models.ForeignKey(Message, models.SET_NULL, null=True, related_name="calls")
+    gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+")
+    gateway_slug = models.CharField(_("gateway"), max_length=50)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    user_key = models.UUIDField()
+    purpose = models.CharField(_("purpose"), max_length=10, choices=Purpose, default=Purpose.REPLY)
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
+    model = models.CharField(_("model"), max_length=MAX_MODEL_NAME)
+    request_id = models.CharField(_("request id"), max_length=200, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True)
+    finish_reason = models.CharField(max_length=64, blank=True)
+    error_kind = models.CharField(_("error"), max_length=20, blank=True)
+    error_message = models.CharField(max_length=1000, blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now, db_index=True)
+    first_delta_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(_("ended"), null=True)
+    # Unknown is NULL, never 0.
+    prompt_tokens = models.BigIntegerField(_("prompt tokens"), null=True)
+    completion_tokens = models.BigIntegerField(_("completion tokens"), null=True)
+    total_tokens = models.BigIntegerField(_("total tokens"), null=True)
+    cached_tokens = models.BigIntegerField(_("cached tokens"), null=True)
+    reasoning_tokens = models.BigIntegerField(_("reasoning tokens"), null=True)
+    # The usage object to the letter, as JSON text: a number may be one that no column can hold.
+    usage_raw = models.TextField(_("usage as it came"), blank=True)
+    confidence = models.CharField(max_length=10, choices=Confidence, default=Confidence.UNKNOWN)
+    # 10^-9 of the currency: SQLite would add decimals as floats.
+    cost_nano = models.BigIntegerField(null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    cost_confidence = models.CharField(
+        max_length=10, choices=Confidence, default=Confidence.UNKNOWN
+    )
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("call")
+        verbose_name_plural = _("calls")
+
+    def __str__(self) -> str:
+        return f"{self.gateway_slug} {self.model} {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    @classmethod
+    def end(cls, end: CallEnd) -> None:
+        """Complete the row of a request that is over."""
+        facts = asdict(end)
+        row = cls.objects.filter(pk=facts.pop("call"))
+        if links := facts.pop("links"):
+            Message.objects.filter(calls__in=row, deleted_at=None).update(links=list(links))
+        if not facts["currency"]:
+            del facts["currency"]  # the gateway's own, as it was noted at the beginning
+        row.update(ended_at=timezone.now(), **facts)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """In whole units of the currency, exactly."""
+        return None if self.cost_nano is None else Decimal(self.cost_nano) / NANO
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The gateway's usage object as it came."""
+        return json.loads(self.usage_raw) if self.usage_raw else None
+
+    @classmethod
+    def begin(cls, generation: Generation, model: str, attempt: int) -> "Call":
+        """The row of a request that is about to be sent, so that no crash hides it."""
+        message = generation.message
+        return cls.objects.create(
+            generation=generation,
+            message=message,
+            gateway=generation.gateway,
+            gateway_slug=generation.gateway.slug if generation.gateway else "",
+            currency=generation.gateway.currency if generation.gateway else "",
+            user=generation.user,
+            user_key=generation.user.key,
+            model=model,
+            attempt=attempt,
+        )

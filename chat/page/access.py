@@ -1,0 +1,84 @@
+"""The gate of every view: who asks, and through which of their own rows."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from chat.models import Conversation, Message
+
+View = Callable[..., HttpResponse]
+
+
+def member_only(view: View) -> View:
+    """Send anybody else to the login; a program and htmx get 401 and where to go."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        # After the login a page can be opened again, a command can't.
+        goal = request.get_full_path() if request.method == "GET" else reverse("home")
+        login = f"{reverse('login')}?{urlencode({'next': goal})}"
+        if getattr(request, "htmx", False) or request.path.endswith(".json"):
+            return HttpResponse(status=401, headers={"HX-Redirect": login})
+        return redirect(login)
+
+    return wrapped
+
+
+def for_conversation(*methods: str) -> Callable[[View], View]:
+    """Give the view the member's own conversation; 404 for any other, whatever the verb."""
+
+    def decorate(view: View) -> View:
+        @member_only
+        @wraps(view)
+        def wrapped(request: HttpRequest, uuid: str) -> HttpResponse:
+            mine = request.user.conversations.alive().select_related("leaf", "owner")
+            conversation = get_object_or_404(mine, uuid=parse_uuid(uuid))
+            if request.method not in methods:
+                return HttpResponseNotAllowed(methods)
+            return view(request, conversation)
+
+        return wrapped
+
+    return decorate
+
+
+def for_message(*methods: str) -> Callable[[View], View]:
+    """Give the view a message of one of the member's own conversations."""
+
+    def decorate(view: View) -> View:
+        @member_only
+        @wraps(view)
+        def wrapped(request: HttpRequest, uuid: str) -> HttpResponse:
+            mine = Message.objects.of(request.user).for_display()
+            mine = mine.select_related("conversation__owner", "conversation__leaf", "parent")
+            message = get_object_or_404(mine, uuid=parse_uuid(uuid))
+            if request.method not in methods:
+                return HttpResponseNotAllowed(methods)
+            return view(request, message)
+
+        return wrapped
+
+    return decorate
+
+
+def parse_uuid(text: str) -> UUID:
+    """Raises Http404 for what is none: a malformed id is an unknown one."""
+    try:
+        uuid = UUID(text)
+    except ValueError:
+        raise Http404 from None
+    if str(uuid) != text:
+        raise Http404
+    return uuid
+
+
+def is_mine(conversation: Conversation, message: UUID) -> bool:
+    return conversation.messages.filter(uuid=message).exists()

@@ -1,0 +1,139 @@
+"""What changed for a page since it was rendered, as ops; by the templates that rendered the page."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+from uuid import UUID
+
+from django.db.models import Q
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from chat.models import Conversation, Message, User
+from chat.rendering.thread import Shown, shown
+
+from .live import Op, Position
+from .sidebar import sidebar
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page says that it shows: versions as they were when it was rendered.
+
+    cursors: what it has of running replies, by message: (generation, reasoning length, text length).
+    """
+
+    conversation: UUID | None = None
+    version: int = 0
+    sidebar_version: int = -1
+    language: str = "en"
+    cursors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, wanted: Any, language: str) -> Self:
+        """From a watch frame; raises ValueError for anything else."""
+        if not isinstance(wanted, dict):
+            raise ValueError("watch takes an object")
+        conversation, version = wanted.get("conversation"), wanted.get("version", 0)
+        if conversation is not None and not isinstance(conversation, str):
+            raise ValueError("conversation is an id")
+        sidebar_version = wanted.get("sidebar", 0)
+        if not (_is_count(version) and _is_count(sidebar_version)):
+            raise ValueError("a version is a number")
+        cursors = wanted.get("cursors") or {}
+        if not isinstance(cursors, dict) or len(cursors) > 100:
+            raise ValueError("cursors is an object")
+        return cls(
+            conversation=UUID(conversation) if conversation else None,
+            version=version,
+            sidebar_version=sidebar_version,
+            language=language,
+            cursors={key: _cursor(value) for key, value in cursors.items()},
+        )
+
+    def position_of(self, message: Message) -> Position:
+        generation, reasoning, text = self.cursors.get(str(message.uuid), (0, 0, 0))
+        if generation != message.generation_id:
+            return Position()
+        return Position(-1, reasoning, text)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _cursor(value: Any) -> tuple[int, int, int]:
+    if not (isinstance(value, list) and len(value) == 3 and all(map(_is_count, value))):
+        raise ValueError("a cursor is three numbers")
+    return value[0], value[1], value[2]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How a reply stands that the socket follows."""
+
+    note: str
+    saved: bool
+    is_done: bool
+    is_broken: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    ops: list[Op]
+    page: Page
+    running: list[Message]
+
+
+def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | None:
+    """The ops that bring the page up to date, and the running replies; None where it is gone."""
+    user = User.objects.get(pk=user_id)
+    conversation = None
+    if page.conversation is not None:
+        conversation = user.conversations.alive().filter(uuid=page.conversation).first()
+        if conversation is None:
+            return None
+    with translation.override(page.language):
+        ops: list[Op] = []
+        if page.sidebar_version != user.version:
+            context = {"sidebar": sidebar(user), "conversation": conversation}
+            ops.append(["sidebar", user.version, _render("_sidebar.html", context)])
+            page = replace(page, sidebar_version=user.version)
+        if conversation is None:
+            return Found(ops, page, [])
+        return _in_conversation(ops, conversation, page, following)
+
+
+def _in_conversation(
+    ops: list[Op], conversation: Conversation, page: Page, following: dict[str, Followed]
+) -> Found:
+    branch = conversation.branch().for_display().select_related("conversation", "parent")
+    if conversation.branch_version > page.version:
+        changed = list(branch)
+        html = _render("_thread.html", {"thread": shown(changed)})
+        ops.append(["thread", conversation.version, html])
+    else:
+        changed = list(branch.filter(Q(version__gt=page.version) | Q(uuid__in=list(following))))
+        for m in shown(changed):
+            ops += _ops_of(m, page, following.get(str(m.uuid)))
+    if conversation.version != page.version:
+        ops.append(["title", conversation.version, conversation.title])
+    running = [m for m in changed if m.status == Message.Status.STREAMING]
+    return Found(ops, replace(page, version=conversation.version), running)
+
+
+def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
+    """A followed reply keeps its blocks, and only what surrounds them is brought up to date."""
+    if followed is None or (followed.is_done and followed.is_broken):
+        if followed is None and m.version <= page.version:
+            return []
+        before = str(m.row.parent.uuid) if m.row.parent else None
+        return [["article", str(m.uuid), m.version, before, _render("_message.html", {"m": m})]]
+    if not m.is_open and not followed.is_done:
+        return []  # its last words are still on their way
+    m.note, m.saved = followed.note, followed.saved
+    m.body, m.reasoning = [], []
+    return [["shell", str(m.uuid), m.version, _render("_message.html", {"m": m})]]
+
+
+def _render(template: str, context: dict[str, Any]) -> str:
+    return render_to_string(template, context).strip()

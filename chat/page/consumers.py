@@ -1,0 +1,233 @@
+"""The one socket of a page: it watches, it never works.
+
+Down go numbered frames, {"n": 1, "ops": [...]}: changes to the page, each of which may be applied
+twice or late and leaves the page the same. Up come {"watch": {...}} and {"ack": n}. What an op is
+stands in static/js/socket.js. Nothing long is awaited in a handler: `_pump` is a task of its own.
+"""
+
+import asyncio
+import contextvars
+import json
+import logging
+import time
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from chat.models import bells
+from chat.replies.database import in_database
+from chat.replies.process import process
+
+from . import changes
+from .live import LiveReply, Op, Position, live_replies
+from .rights import Session
+
+logger = logging.getLogger(__name__)
+PROTOCOL = 1
+BEAT_S = 5.0
+RIGHTS_S = 2.0
+WINDOW_BYTES = 256 * 1024
+ACK_WITHIN_S = 30.0
+MAX_FRAME_CHARS = 16 * 1024
+FRAMES_A_SECOND = 40
+
+NOT_LOGGED_IN, GONE, TOO_FAST = 4401, 4404, 4429
+TOO_BIG, RESTARTING, TOO_SLOW = 1009, 1012, 1013
+
+open_sockets: set["Socket"] = set()
+
+
+class Socket(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        await self.accept()
+        self._pumping: asyncio.Task[None] | None = None
+        if process.is_draining:
+            await self.close(RESTARTING)
+            return
+        self._session = Session.of_scope(self.scope)
+        if not await in_database(self._session.is_valid)():
+            await self.close(NOT_LOGGED_IN)
+            return
+        self._n = 0
+        self._sent: list[tuple[int, int, float]] = []  # unacknowledged: number, bytes, when
+        self._unacked_bytes = 0
+        self._page: changes.Page | None = None
+        self._wanted: changes.Page | None = None
+        self._following: dict[LiveReply, Position] = {}
+        self._news = asyncio.Event()
+        self._is_rung = False
+        self._told: dict[str, tuple[str, bool]] = {}
+        self._allowance = float(FRAMES_A_SECOND)
+        self._refilled = time.monotonic()
+        self._group = bells.user_group(self._session.user_id)
+        await self.channel_layer.group_add(self._group, self.channel_name)
+        open_sockets.add(self)
+        await self._send_frame({"hello": {"protocol": PROTOCOL}})
+        self._pumping = asyncio.get_running_loop().create_task(
+            self._pump(), context=contextvars.Context(), name="socket"
+        )
+
+    async def disconnect(self, _code: int) -> None:
+        open_sockets.discard(self)
+        if self._pumping is None:
+            return
+        self._pumping.cancel()
+        self._leave_all()
+        await self.channel_layer.group_discard(self._group, self.channel_name)
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self._pumping is None:
+            return
+        if not self._has_allowance():
+            await self.close(TOO_FAST)
+            return
+        if len(text_data or bytes_data or "") > MAX_FRAME_CHARS:
+            await self.close(TOO_BIG)
+            return
+        try:
+            message = json.loads(text_data or "")
+            if not isinstance(message, dict):
+                raise ValueError("not an object")
+            if "watch" in message:
+                self._watch(message["watch"])
+            elif "ack" in message:
+                self._acknowledge(message["ack"])
+            else:
+                raise ValueError("neither watch nor ack")
+        except (ValueError, RecursionError):
+            await self._send_frame({"error": "This frame was not understood."})
+
+    def _watch(self, wanted: Any) -> None:
+        self._wanted = changes.Page.parse(wanted, self._session.language)
+        self._news.set()
+
+    def _acknowledge(self, number: Any) -> None:
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise ValueError("not a number")
+        while self._sent and self._sent[0][0] <= number:
+            self._unacked_bytes -= self._sent.pop(0)[1]
+        self._news.set()
+
+    async def bell(self, _note: dict[str, Any]) -> None:
+        self._is_rung = True
+        self._news.set()
+
+    def _has_allowance(self) -> bool:
+        now = time.monotonic()
+        refill = (now - self._refilled) * FRAMES_A_SECOND
+        self._allowance = min(self._allowance + refill, FRAMES_A_SECOND)
+        self._refilled = now
+        self._allowance -= 1
+        return self._allowance >= 0
+
+    # --- what goes out ------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        """Bring the page to the latest state, again each time that something changes."""
+        try:
+            await self._pump_forever()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("A socket failed")
+            await self.close(1011)
+
+    async def _pump_forever(self) -> None:
+        beat = rights = time.monotonic()
+        while True:
+            await self._wait(min(beat + BEAT_S, rights + RIGHTS_S))
+            now = time.monotonic()
+            if now >= rights + RIGHTS_S:
+                rights = now
+                if not await in_database(self._session.is_valid)():
+                    await self.close(NOT_LOGGED_IN)
+                    return
+            if self._sent and now - self._sent[0][2] > ACK_WITHIN_S:
+                await self.close(TOO_SLOW)
+                return
+            if now >= beat + BEAT_S:
+                beat = now
+                await self._send_frame({"beat": True})
+            if self._wanted is not None:
+                self._page, self._wanted = self._wanted, None
+                self._leave_all()
+                self._is_rung = True
+            if self._page is not None and self._unacked_bytes < WINDOW_BYTES:
+                await self._update()
+
+    async def _wait(self, until: float) -> None:
+        """For a bell, a frame from the page, news of a followed reply, or the time."""
+        if not self._news.is_set():
+            waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._news.wait())]
+            if self._unacked_bytes < WINDOW_BYTES:
+                waits += [reply.changed for reply in self._following]
+            await asyncio.wait(
+                waits,
+                timeout=max(0.0, until - time.monotonic()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            waits[0].cancel()
+        self._news.clear()
+
+    async def _update(self) -> None:
+        ops = self._live_ops()
+        if ops:
+            await self._send_frame({"ops": ops})
+        ended = [reply for reply in self._following if reply.is_done]
+        told = {reply.uuid: (reply.note, reply.saved) for reply in self._following}
+        if self._is_rung or ended or told != self._told:
+            self._is_rung, self._told = False, told
+            await self._refresh(ended)
+
+    def _live_ops(self) -> list[Op]:
+        ops: list[Op] = []
+        for reply, position in self._following.items():
+            news, self._following[reply] = reply.since(position)
+            ops += news
+        return ops
+
+    async def _refresh(self, ended: list[LiveReply]) -> None:
+        """Everything that changed beside the running text, by the ordinary rendering."""
+        assert self._page is not None
+        following = {
+            reply.uuid: changes.Followed(reply.note, reply.saved, reply.is_done, reply.is_broken)
+            for reply in self._following
+        }
+        found = await in_database(changes.since)(self._session.user_id, self._page, following)
+        if found is None:
+            await self.close(GONE)
+            return
+        if found.ops:
+            await self._send_frame({"ops": found.ops})
+        self._page = found.page
+        for reply in ended:
+            del self._following[reply]
+            live_replies.leave(reply)
+        for message in found.running:
+            if all(reply.uuid != str(message.uuid) for reply in self._following):
+                reply = live_replies.watch(message)
+                self._following[reply] = self._page.position_of(message)
+                self._news.set()
+
+    async def _send_frame(self, content: dict[str, Any]) -> None:
+        self._n += 1
+        text = json.dumps({"n": self._n, **content}, ensure_ascii=False, separators=(",", ":"))
+        size = len(text)
+        self._sent.append((self._n, size, time.monotonic()))
+        self._unacked_bytes += size
+        await self.send(text)
+
+    def _leave_all(self) -> None:
+        for reply in self._following:
+            live_replies.leave(reply)
+        self._following.clear()
+
+
+async def close_all() -> None:
+    """Tell every page that this process restarts; they come back by themselves."""
+    for socket in list(open_sockets):
+        await socket.close(RESTARTING)
+    # The close frames leave with the loop's next turns.
+    await asyncio.sleep(0.2)

@@ -1,0 +1,115 @@
+"""What people send, checked; every error is a sentence that loses nothing."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from chat.models import Gateway, User
+from chat.models.gateways import NoGateway, validate_model_name
+from chat.rendering.clean import clean_user
+
+
+class Typed(forms.Field):
+    """Text as somebody typed it, cleaned; a CharField would refuse a NUL that we can leave out."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> str:
+        return clean_user(str(value or ""))
+
+
+class SetupForm(BaseUserCreationForm):
+    """The first owner: username, password1, password2."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+class ModelForm(forms.Form):
+    """Which model to ask, through which gateway: `destination` once it is valid."""
+
+    model = Typed(required=False)
+    gateway = Typed(required=False)
+
+    destination: Gateway
+
+    def clean_model(self) -> str:
+        model: str = self.cleaned_data["model"].strip()
+        validate_model_name(model)
+        return model
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        slug = cleaned.get("gateway", "")
+        try:
+            self.destination = Gateway.choose(cleaned.get("model", ""), slug)
+        except NoGateway:
+            self.add_error(
+                "gateway",
+                _("There is no such gateway.")
+                if slug
+                else _("No gateway is set up. An administrator has to add a key."),
+            )
+        return cleaned
+
+    def first_error(self) -> str:
+        return next((str(e) for errors in self.errors.values() for e in errors if e), "")
+
+
+class SendForm(ModelForm):
+    """A question: text, model, gateway, client_key, parent."""
+
+    text = Typed(required=False)
+    client_key = Typed(required=False)
+    parent = Typed(required=False)
+
+    def clean_text(self) -> str:
+        text: str = self.cleaned_data["text"]
+        if not text.strip():
+            raise forms.ValidationError(_("Write a message first."), code="empty")
+        if len(text) > settings.MAX_MESSAGE_CHARS:
+            raise forms.ValidationError(
+                ngettext(
+                    "This message is too long: at most %(n)d character fits.",
+                    "This message is too long: at most %(n)d characters fit.",
+                    settings.MAX_MESSAGE_CHARS,
+                )
+                % {"n": settings.MAX_MESSAGE_CHARS},
+                code="too_long",
+            )
+        return text
+
+    def clean_client_key(self) -> str:
+        key: str = self.cleaned_data["client_key"]
+        if len(key) > 64:
+            raise forms.ValidationError(_("This page is out of date. Reload it."), code="key")
+        return key
+
+    def clean_parent(self) -> UUID | None:
+        parent: str = self.cleaned_data["parent"]
+        if not parent:
+            return None
+        try:
+            return UUID(parent)
+        except ValueError:
+            raise forms.ValidationError("", code="parent") from None
+
+    @property
+    def names_unknown_parent(self) -> bool:
+        return self.has_error("parent", "parent")
+
+
+class RenameForm(forms.Form):
+    title = Typed(required=False)
+
+    def clean_title(self) -> str:
+        title = " ".join(self.cleaned_data["title"].split())
+        if not title:
+            raise forms.ValidationError(_("A title can't be empty."))
+        return title[:200]

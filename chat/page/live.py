@@ -1,0 +1,204 @@
+"""Replies as this process's sockets watch them: followed once, rendered once, sent to any number.
+
+A watcher asks `since(position)` whenever it is ready for more. One that keeps up gets the patches of
+the last flushes; one that fell behind gets whole blocks from where it stands, in their latest state.
+"""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from asgiref.sync import sync_to_async
+
+from chat.models import Generation, Message
+from chat.rendering.markdown import OFF_LOOP_CHARS, Growing, Patch
+from chat.replies.database import in_database
+from chat.replies.log import Cursor, Gap
+from chat.replies.process import process
+
+logger = logging.getLogger(__name__)
+FLUSH_EVERY_S = 0.016
+ROW_EVERY_S = 0.25
+REMEMBERED_FLUSHES = 32
+
+Op = list[Any]  # a change to the page; see static/js/socket.js
+
+
+class Position(NamedTuple):
+    """Where a watcher stands: the flush it has, and the lengths that this flush showed."""
+
+    flush: int = -1
+    reasoning: int = 0
+    text: int = 0
+
+
+@dataclass
+class _Flush:
+    number: int
+    ops: list[Op]
+
+
+class LiveReply:
+    """One running reply: `changed` wakes its watchers, `is_done` says that the row is final."""
+
+    def __init__(self, generation: int, message: Message) -> None:
+        self.generation = generation
+        self.uuid = str(message.uuid)
+        self.note = ""
+        self.saved = True
+        self.is_done = False
+        self.is_broken = False  # the row is no continuation of what was shown: show it afresh
+        self.watchers = 0
+        self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reasoning = Growing()
+        self._text = Growing()
+        self._flush = 0
+        self._is_rendering = False  # in a thread; the blocks are not to be read meanwhile
+        self._recent: deque[_Flush] = deque(maxlen=REMEMBERED_FLUSHES)
+        self.task = asyncio.get_running_loop().create_task(
+            self._follow(message), context=contextvars.Context(), name=f"watch {generation}"
+        )
+
+    # --- for watchers -------------------------------------------------------------------------
+
+    def since(self, position: Position) -> tuple[list[Op], Position]:
+        """The changes that a watcher at `position` lacks, and where it stands then."""
+        if position.flush == self._flush or self._is_rendering:
+            return [], position
+        here = Position(self._flush, self._reasoning.length, self._text.length)
+        missed = self._flush - position.flush
+        if position.flush >= 0 and missed <= len(self._recent):
+            recent = list(self._recent)[-missed:]
+            return [op for flush in recent for op in flush.ops], here
+        # The last render may have changed any block, so whoever missed it gets them all.
+        known = Position() if self.is_done else position
+        ops = self._ops("rb", self._reasoning.since(known.reasoning))
+        ops += self._ops("b", self._text.since(known.text))
+        return ops, here
+
+    # --- following ----------------------------------------------------------------------------
+
+    async def _follow(self, message: Message) -> None:
+        try:
+            await self._grow(message.reasoning, message.text)
+            while not self.is_done:
+                try:
+                    await self._follow_log()
+                except Gap:
+                    await self._follow_row()
+            await self._finish()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("Following generation %d failed", self.generation)
+            self.is_done = self.is_broken = True
+        finally:
+            self._wake()
+
+    async def _follow_log(self) -> None:
+        assert process.logs is not None
+        cursor = Cursor(self.generation, self._reasoning.length, self._text.length)
+        async for piece in process.logs.follow(cursor):
+            began = time.monotonic()
+            told = (piece.note, piece.saved)
+            was_told, (self.note, self.saved) = (self.note, self.saved), told
+            if piece.reasoning or piece.text:
+                await self._grow(piece.reasoning, piece.text)
+            elif told != was_told:
+                self._wake()
+            if piece.closed:
+                self.is_done = True
+                return
+            # The leading edge went out at once; what follows shares a frame of the screen.
+            pause = max(FLUSH_EVERY_S, 2 * (time.monotonic() - began))
+            await asyncio.sleep(pause)
+
+    async def _follow_row(self) -> None:
+        """Without a log, what the row has must do."""
+        row = await in_database(_read)(self.generation)
+        if row is None:
+            self.is_done = self.is_broken = True
+            return
+        reasoning, text, is_open = row
+        if len(reasoning) < self._reasoning.length or len(text) < self._text.length:
+            self.is_broken = not is_open
+        else:
+            await self._grow(reasoning[self._reasoning.length :], text[self._text.length :])
+        self.is_done = not is_open
+        if is_open:
+            await asyncio.sleep(ROW_EVERY_S)
+
+    async def _grow(self, reasoning: str, text: str) -> None:
+        ops: list[Op] = []
+        for part, growing, news in (("rb", self._reasoning, reasoning), ("b", self._text, text)):
+            if not news:
+                continue
+            ops += self._ops(part, await self._render(partial(growing.grow, news), len(news)))
+        self._publish(ops)
+
+    async def _finish(self) -> None:
+        """The one full render at the end; what differs from what was shown is sent again."""
+        ops: list[Op] = []
+        for part, growing in (("rb", self._reasoning), ("b", self._text)):
+            ops += self._ops(part, await self._render(growing.finish, growing.length))
+        self._publish(ops)
+
+    async def _render(self, render: Callable[[], list[Patch]], chars: int) -> list[Patch]:
+        if chars <= OFF_LOOP_CHARS:
+            return render()
+        self._is_rendering = True
+        try:
+            return await sync_to_async(render, thread_sensitive=False)()
+        finally:
+            self._is_rendering = False
+
+    def _ops(self, part: str, patches: list[Patch]) -> list[Op]:
+        return [[p.kind, self.uuid, part, p.index, p.at, p.html] for p in patches]
+
+    def _publish(self, ops: list[Op]) -> None:
+        if ops:
+            self._flush += 1
+            self._recent.append(_Flush(self._flush, ops))
+            self._wake()
+
+    def _wake(self) -> None:
+        changed, self.changed = self.changed, asyncio.get_running_loop().create_future()
+        changed.set_result(None)
+
+
+class LiveReplies:
+    """The replies that somebody in this process watches now."""
+
+    def __init__(self) -> None:
+        self._replies: dict[int, LiveReply] = {}
+
+    def watch(self, message: Message) -> LiveReply:
+        """Join the watchers of a running reply; to be given back by `leave`."""
+        assert message.generation_id is not None
+        reply = self._replies.get(message.generation_id)
+        if reply is None:
+            reply = self._replies[message.generation_id] = LiveReply(message.generation_id, message)
+        reply.watchers += 1
+        return reply
+
+    def leave(self, reply: LiveReply) -> None:
+        reply.watchers -= 1
+        if not reply.watchers:
+            reply.task.cancel()
+            self._replies.pop(reply.generation, None)
+
+
+def _read(generation: int) -> tuple[str, str, bool] | None:
+    row = Generation.objects.select_related("message").filter(pk=generation).first()
+    if row is None or row.message.deleted_at is not None:
+        return None
+    return row.message.reasoning, row.message.text, row.status == Message.Status.STREAMING
+
+
+live_replies = LiveReplies()

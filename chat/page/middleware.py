@@ -1,0 +1,72 @@
+"""Before any view: static files, going down, and a first visit."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+from chat.models import User
+from chat.replies.process import process
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+_has_user = False
+
+
+class StaticFiles(WhiteNoiseMiddleware):
+    """WhiteNoise with whole answers: its file iterators are synchronous, which ASGI warns about."""
+
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+        found = static_file.get_response(request.method, request.META)
+        body = b"" if found.file is None else found.file.read()
+        if found.file is not None:
+            found.file.close()
+        response = HttpResponse(body, status=int(found.status))
+        del response["Content-Type"]
+        for name, value in found.headers:
+            response[name] = value
+        return response
+
+
+def gate(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuse what a process that goes down can't finish; send a first visitor to the set-up."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if process.is_draining and request.method not in ("GET", "HEAD", "OPTIONS"):
+            return refuse(request, 503, _("Potok is restarting. Your text is kept; try again."), 5)
+        if _needs_setup() and request.path not in (*PROBES, reverse("setup")):
+            return redirect("setup")
+        response = get_response(request)
+        if not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "no-store"
+        return response
+
+    return middleware
+
+
+def refuse(
+    request: HttpRequest, status: int, sentence: str, retry_after_s: int | None = None
+) -> HttpResponse:
+    """A sentence that htmx puts where alerts go, and a page without htmx."""
+    if getattr(request, "htmx", False):
+        response = render(request, "_alert.html", {"alert": sentence}, status=status)
+        response["HX-Retarget"] = "#composer-alert"
+        response["HX-Reswap"] = "innerHTML"
+    else:
+        context = {"title": sentence, "sentence": sentence, "status": status}
+        response = render(request, "error.html", context, status=status)
+    if retry_after_s is not None:
+        response["Retry-After"] = str(retry_after_s)
+    return response
+
+
+def _needs_setup() -> bool:
+    """Asked of the database until there is a user, and never again."""
+    global _has_user
+    if not _has_user:
+        _has_user = User.objects.exists()
+    return not _has_user

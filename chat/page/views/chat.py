@@ -1,0 +1,175 @@
+"""The chat page, and what a person does with a conversation as a whole."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from chat.models import Command, Conversation, Gateway, LanguageModel, Message
+from chat.rendering.export import as_json
+from chat.rendering.thread import shown
+
+from ..access import for_conversation, is_mine, member_only
+from ..forms import RenameForm, SendForm
+from ..middleware import refuse
+from ..sidebar import sidebar
+
+
+@member_only
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    return _page(request, None, model=request.GET.get("model", ""))
+
+
+@for_conversation("GET", "HEAD")
+def conversation(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    return _page(request, conversation)
+
+
+@member_only
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    """The first question of a new conversation."""
+    form = SendForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, None, form)
+    sent = form.cleaned_data
+    reply = Command.once(
+        lambda: Conversation.start(request.user, sent["text"], sent["model"], form.destination),
+        user=request.user,
+        name="start",
+        key=sent["client_key"],
+        content=[sent["text"], sent["model"], sent["gateway"]],
+    )
+    return _sent(request, reply, is_new=True)
+
+
+@for_conversation("POST")
+def send(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    """One more question, at the end of the branch that the page shows."""
+    form = SendForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, conversation, form)
+    sent = form.cleaned_data
+    if sent["parent"] and not is_mine(conversation, sent["parent"]):
+        raise Http404
+    reply = Command.once(
+        lambda: conversation.send(sent["text"], sent["model"], form.destination, sent["parent"]),
+        user=request.user,
+        name="send",
+        target=conversation.uuid,
+        key=sent["client_key"],
+        content=[sent["text"], sent["model"], sent["gateway"]],
+    )
+    return _sent(request, reply)
+
+
+@for_conversation("POST")
+def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    form = RenameForm(request.POST)
+    if not form.is_valid():
+        return refuse(request, 422, str(next(iter(form.errors.values()))[0]))
+    conversation.rename(form.cleaned_data["title"])
+    return _sidebar(request, conversation) if request.htmx else redirect(conversation)
+
+
+@for_conversation("POST", "GET")
+def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    """Ask first where a page without a dialog links here."""
+    if request.method == "GET":
+        return render(request, "delete.html", {"conversation": conversation})
+    conversation.delete_for_owner()
+    if request.htmx:
+        response = _sidebar(request, None)
+        if request.htmx.current_url_abs_path == conversation.get_absolute_url():
+            response["HX-Redirect"] = "/"
+        return response
+    return redirect("home")
+
+
+@for_conversation("GET", "HEAD")
+def export(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    return JsonResponse(as_json(conversation), json_dumps_params={"ensure_ascii": False})
+
+
+def _page(
+    request: HttpRequest,
+    conversation: Conversation | None,
+    *,
+    model: str = "",
+    sent: SendForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The whole page. With `sent`, a form that was refused: its text and its error are kept."""
+    rows: list[Message] = []
+    if conversation is not None:
+        rows = list(conversation.branch().for_display().select_related("conversation"))
+    thread = shown(rows)
+    gateways = list(Gateway.objects.usable())
+    used = next((row for row in reversed(rows) if row.model), None)
+    composer: dict[str, Any] = {
+        "action": conversation.get_absolute_url() + "messages/" if conversation else "/messages/",
+        "text": sent["text"].value() or "" if sent else "",
+        "model": (sent["model"].value() or "") if sent else model or (used.model if used else ""),
+        "gateway": used.gateway.slug if used and used.gateway and not sent else "",
+        "client_key": str(uuid.uuid4()),
+        "parent": str(rows[-1].uuid) if rows else "",
+        "alert": sent.first_error() if sent else "",
+    }
+    context = {
+        "conversation": conversation,
+        "thread": thread,
+        "sidebar": sidebar(request.user),
+        "sidebar_version": request.user.version,
+        "composer": composer,
+        "choices": _choices(gateways),
+        "has_gateway": bool(gateways),
+        "is_running": any(m.is_open and not m.is_held for m in thread),
+        "compose": "compose" in request.GET or sent is not None,
+        "max_chars": settings.MAX_MESSAGE_CHARS,
+    }
+    return render(request, "chat.html", context, status=status)
+
+
+def _choices(gateways: list[Gateway]) -> list[dict[str, Any]]:
+    names: dict[int, list[str]] = {gateway.pk: [] for gateway in gateways}
+    for gateway, name in LanguageModel.objects.filter(gateway__in=gateways).values_list(
+        "gateway_id", "name"
+    ):
+        names[gateway].append(name)
+    return [{"gateway": g.slug, "name": g.name, "models": names[g.pk]} for g in gateways]
+
+
+def _refused(
+    request: HttpRequest, conversation: Conversation | None, form: SendForm
+) -> HttpResponse:
+    if form.names_unknown_parent:
+        raise Http404
+    if request.htmx:
+        return refuse(request, 422, form.first_error())
+    return _page(request, conversation, sent=form, status=422)
+
+
+def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpResponse:
+    conversation = reply.conversation
+    if not request.htmx:
+        return redirect(conversation)
+    pair = Message.objects.filter(pk__in=[reply.parent_id, reply.pk]).for_display()
+    context = {
+        "thread": shown(pair.select_related("conversation").order_by("id")),
+        "conversation": conversation,
+        "is_new": is_new,
+        "sidebar": sidebar(request.user),
+    }
+    response = render(request, "_sent.html", context)
+    if is_new:
+        response["HX-Push-Url"] = conversation.get_absolute_url()
+    return response
+
+
+def _sidebar(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
+    context = {"sidebar": sidebar(request.user), "conversation": conversation}
+    return render(request, "_sidebar.html", context)

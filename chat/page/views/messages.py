@@ -1,0 +1,138 @@
+"""What a person does with one message: `POST /m/<uuid>/<command>/`."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from chat.models import Command, Gateway, Message
+from chat.models.conversations import Conflict
+from chat.rendering.thread import shown
+
+from ..access import for_message
+from ..forms import ModelForm, SendForm
+from ..middleware import refuse
+
+
+def _once(request: HttpRequest, name: str, message: Message, run: Callable[[], Message]) -> Message:
+    return Command.once(
+        run,
+        user=request.user,
+        name=name,
+        target=message.uuid,
+        key=request.POST.get("client_key", "")[:64],
+        content=[request.POST.get(field, "") for field in ("text", "model", "gateway")],
+    )
+
+
+def _article(request: HttpRequest, message: Message) -> HttpResponse:
+    """The message as it is now."""
+    if not request.htmx:
+        return redirect(message.conversation)
+    rows = Message.objects.filter(pk=message.pk, deleted_at=None).for_display()
+    thread = shown(rows.select_related("conversation"))
+    return render(request, "_thread.html", {"thread": thread})
+
+
+def _thread(request: HttpRequest, message: Message) -> HttpResponse:
+    """The whole branch, which has become another one."""
+    if not request.htmx:
+        return redirect(message.conversation)
+    rows = message.conversation.branch().for_display().select_related("conversation")
+    return render(request, "_thread.html", {"thread": shown(rows)})
+
+
+def _no_longer_fits(request: HttpRequest) -> HttpResponse:
+    return refuse(request, 409, _("The conversation has moved on; this no longer fits it."))
+
+
+@for_message("POST")
+def stop(request: HttpRequest, message: Message) -> HttpResponse:
+    message.stop()
+    return _article(request, message)
+
+
+@for_message("POST")
+def retry(request: HttpRequest, message: Message) -> HttpResponse:
+    try:
+        reply = _once(request, "retry", message, message.retry)
+    except Conflict:
+        return _no_longer_fits(request)
+    return _thread(request, reply)
+
+
+@for_message("POST")
+def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
+    form = ModelForm(request.POST)
+    if not form.is_valid():
+        return refuse(request, 422, form.first_error())
+    model = form.cleaned_data["model"]
+    gateway = form.destination if model or form.cleaned_data["gateway"] else None
+    try:
+        reply = _once(request, "regenerate", message, lambda: message.regenerate(model, gateway))
+    except Conflict:
+        return _no_longer_fits(request)
+    return _thread(request, reply)
+
+
+@for_message("POST")
+def go_on(request: HttpRequest, message: Message) -> HttpResponse:
+    try:
+        reply = _once(request, "continue", message, message.go_on)
+    except Conflict:
+        return _no_longer_fits(request)
+    return _article(request, reply)
+
+
+@for_message("GET", "POST")
+def edit(request: HttpRequest, message: Message) -> HttpResponse:
+    """GET: a form over the message; POST: the question anew, beside the old one."""
+    if message.is_reply:
+        return _no_longer_fits(request)
+    if request.method == "GET":
+        (m,) = shown([message])
+        return render(request, "_edit.html" if request.htmx else "edit.html", {"m": m})
+    form = SendForm(request.POST)
+    if not form.is_valid():
+        return refuse(request, 422, form.first_error())
+    sent = form.cleaned_data
+    model, gateway = sent["model"], form.destination
+    if not (model or sent["gateway"]):
+        model, gateway = _as_before(message, gateway)
+    try:
+        reply = _once(request, "edit", message, lambda: message.edit(sent["text"], model, gateway))
+    except Conflict:
+        return _no_longer_fits(request)
+    return _thread(request, reply)
+
+
+@for_message("POST")
+def delete(request: HttpRequest, message: Message) -> HttpResponse:
+    message.delete_for_owner()
+    return _thread(request, message)
+
+
+@for_message("POST")
+def branch(request: HttpRequest, message: Message) -> HttpResponse:
+    """Show the branch on which this message lies."""
+    message.make_current()
+    return _thread(request, message)
+
+
+@for_message("GET", "HEAD")
+def text(request: HttpRequest, message: Message) -> HttpResponse:
+    """The Markdown as it came, to be copied."""
+    return HttpResponse(
+        message.text,
+        content_type="text/plain; charset=utf-8",
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _as_before(message: Message, gateway: Gateway) -> tuple[str, Gateway]:
+    """The model that answered this question last, where nothing else was picked."""
+    reply = message.children.filter(deleted_at=None).select_related("gateway").last()
+    if reply is None or reply.gateway is None or not reply.gateway.enabled:
+        return "", gateway
+    return reply.model, reply.gateway

@@ -1,0 +1,68 @@
+"""What a reply used: its calls added up, with unknown kept apart from nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from chat.models import Call
+from chat.models.generations import NANO, Confidence
+
+TOKENS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Sums over calls; None is unknown. Costs of two currencies are never added: then it is None."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    total_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    confidence: str
+    cost: Decimal | None
+    currency: str | None
+    cost_confidence: str
+
+
+def of_calls(calls: Iterable[Call]) -> Usage | None:
+    """None where no call was made."""
+    calls = list(calls)
+    if not calls:
+        return None
+    sums = {name: _sum(getattr(call, name) for call in calls) for name in TOKENS}
+    costs = [call for call in calls if call.cost_nano is not None]
+    currencies = {call.currency for call in costs}
+    is_summable = len(currencies) == 1
+    cost = Decimal(sum(call.cost_nano or 0 for call in costs)) / NANO if is_summable else None
+    return Usage(
+        **sums,
+        confidence=_least([call.confidence for call in calls if _tried(call)]),
+        cost=cost,
+        currency=currencies.pop() if is_summable else None,
+        cost_confidence=_least([c.cost_confidence for c in costs]) if is_summable else "unknown",
+    )
+
+
+def _tried(call: Call) -> bool:
+    """Whether it may have used tokens: a call that was refused or never connected says nothing."""
+    return call.total_tokens is not None or not call.error_kind
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _least(confidences: list[str]) -> str:
+    """The weakest of several confidences."""
+    for value in (Confidence.UNKNOWN, Confidence.ESTIMATED, Confidence.EXACT):
+        if value in confidences:
+            return value.value
+    return Confidence.UNKNOWN.value

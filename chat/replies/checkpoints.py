@@ -1,0 +1,166 @@
+"""One thread that writes what all running replies gained, several times a second, in one transaction.
+
+It is the only writer of a running reply, its end included, so nothing overtakes anything. While the
+database is away it keeps what came and tries again; the runner's loop never waits for a lock.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+
+from chat.models.generations import CallEnd, Checkpoint, Generation, Outcome
+
+logger = logging.getLogger(__name__)
+INTERVAL_S = 0.2
+UNSAVED_AFTER_S = 4.0  # promised to be seen within 5
+BEAT_S = 1.0
+
+
+@dataclass
+class _Reply:
+    fence: int
+    saved: tuple[int, int]
+    began: float  # monotonic, at the claim
+    reasoning: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    since: float | None = None  # monotonic, when the oldest unsaved piece came
+    # Sent, and its answer not seen: to be sent again as it was, or the row can't tell it from news.
+    trying: Checkpoint | None = None
+    told_unsaved: bool = False
+    ending: tuple[Outcome, CallEnd | None, Future[bool]] | None = None
+
+
+class Writer(threading.Thread):
+    """`report(generation, saved)` and `lost(generation)` are called from this thread."""
+
+    def __init__(
+        self,
+        owner: str,
+        report: Callable[[int, bool], None],
+        lost: Callable[[int], None],
+        stop: Callable[[int], None],
+    ) -> None:
+        super().__init__(name="checkpoints", daemon=True)
+        self._owner = owner
+        self._report = report
+        self._lost = lost
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._replies: dict[int, _Reply] = {}
+        self._work = threading.Event()
+        self._closing = False
+        self._beaten = 0.0
+
+    # --- from the runner's loop -----------------------------------------------------------------
+
+    def open(self, generation: int, fence: int, saved: tuple[int, int]) -> None:
+        with self._lock:
+            self._replies[generation] = _Reply(fence, saved, time.monotonic())
+
+    def add(self, generation: int, reasoning: str, text: str) -> None:
+        with self._lock:
+            if (reply := self._replies.get(generation)) is None:
+                return
+            if reasoning:
+                reply.reasoning.append(reasoning)
+            if text:
+                reply.text.append(text)
+            if reply.since is None:
+                reply.since = time.monotonic()
+
+    def end(self, generation: int, outcome: Outcome, call: CallEnd | None) -> Future[bool]:
+        """Save the rest and the end; the result is False where the reply was no longer ours."""
+        done: Future[bool] = Future()
+        with self._lock:
+            self._replies[generation].ending = (outcome, call, done)
+        self._work.set()
+        return done
+
+    def close(self) -> None:
+        self._closing = True
+        self._work.set()
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        while not self._closing:
+            self._work.wait(INTERVAL_S)
+            self._work.clear()
+            try:
+                self._write()
+                self._beat()
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("Checkpoints wait for the database: %s", error)
+                connection.close()
+                self._tell_unsaved()
+                time.sleep(INTERVAL_S)
+            except Exception:
+                # A defect here must not end the only writer; what is pending stays pending.
+                logger.exception("A checkpoint failed")
+                time.sleep(INTERVAL_S)
+        connection.close()
+
+    def _write(self) -> None:
+        with self._lock:
+            replies = dict(self._replies)
+            endings = {pk: reply.ending for pk, reply in replies.items() if reply.ending}
+            for pk, reply in replies.items():
+                if reply.since is not None and reply.trying is None:
+                    reply.trying = self._gain(pk, reply)
+        gains = [reply.trying for reply in replies.values() if reply.trying]
+        if gains or endings:
+            close_old_connections()
+        if gains:
+            lost = Generation.checkpoint(gains)
+            for gain in gains:
+                self._settle(gain)
+            for pk in lost:
+                self._lost(pk)
+        for pk, (outcome, call, done) in endings.items():
+            ours = Generation.finish(pk, replies[pk].fence, outcome, call)
+            with self._lock:
+                self._replies.pop(pk, None)
+            done.set_result(ours)
+
+    def _gain(self, pk: int, reply: _Reply) -> Checkpoint:
+        """All that is unsaved, taken out of the lists."""
+        reasoning, text = "".join(reply.reasoning), "".join(reply.text)
+        reply.reasoning, reply.text = [], []
+        ms = round((time.monotonic() - reply.began) * 1000)
+        return Checkpoint(pk, reply.fence, reply.saved, reasoning, text, ms)
+
+    def _settle(self, gain: Checkpoint) -> None:
+        with self._lock:
+            reply = self._replies[gain.generation]
+            reply.saved = gain.end
+            reply.trying = None
+            reply.since = time.monotonic() if reply.reasoning or reply.text else None
+        if reply.told_unsaved:
+            reply.told_unsaved = False
+            self._report(gain.generation, True)
+
+    def _tell_unsaved(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            late = [
+                (pk, reply)
+                for pk, reply in self._replies.items()
+                if not reply.told_unsaved
+                and reply.since is not None
+                and now - reply.since > UNSAVED_AFTER_S
+            ]
+        for pk, reply in late:
+            reply.told_unsaved = True
+            self._report(pk, False)
+
+    def _beat(self) -> None:
+        if not self._replies or time.monotonic() - self._beaten < BEAT_S:
+            return
+        self._beaten = time.monotonic()
+        for pk in Generation.beat(self._owner):
+            self._stop(pk)

@@ -1,0 +1,59 @@
+"""From a branch of a conversation to the messages of a request."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+GO_ON = "Continue exactly where your last message stops. Do not repeat or introduce anything."
+_TOKENS_A_MESSAGE = 4
+
+
+class Turn(NamedTuple):
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+class PromptTooLong(Exception):
+    """The last question alone exceeds the budget."""
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text is, from its characters: a quarter an ASCII one, 0.4 any other."""
+    others = len(text) - len(text.encode("ascii", "ignore"))
+    return round((len(text) - others) * 0.25 + others * 0.4) + (1 if text else 0)
+
+
+def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[str, str]]:
+    """The newest turns that fit the budget, oldest first, as {"role", "content"}.
+
+    Empty turns (a reply that failed) are left out and what then stands side by side under one role is
+    joined, since some gateways insist on roles that take turns. System turns and the last turn are
+    always kept; raises PromptTooLong if they alone exceed the budget.
+    """
+    messages: list[dict[str, str]] = []
+    for turn in turns:
+        if not turn.text:
+            continue
+        if messages and messages[-1]["role"] == turn.role:
+            messages[-1]["content"] += "\n\n" + turn.text
+        else:
+            messages.append({"role": turn.role, "content": turn.text})
+    if budget_tokens is None or not messages:
+        return messages
+    return _newest_that_fit(messages, budget_tokens)
+
+
+def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list[dict[str, str]]:
+    costs = [estimate_tokens(m["content"]) + _TOKENS_A_MESSAGE for m in messages]
+    last = len(messages) - 1
+    kept = {i for i, m in enumerate(messages) if m["role"] == "system"} | {last}
+    left = budget_tokens - sum(costs[i] for i in kept)
+    if left < 0:
+        raise PromptTooLong
+    for i in range(last - 1, -1, -1):
+        if i in kept:
+            continue
+        if costs[i] > left:
+            break
+        left -= costs[i]
+        kept.add(i)
+    return [messages[i] for i in sorted(kept)]

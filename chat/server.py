@@ -1,0 +1,139 @@
+"""Daphne's server class with what `serve` promises beyond it: uvloop, a body limit, a drain.
+
+To be imported before anything that touches Twisted's reactor.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+with contextlib.suppress(ImportError):  # uvloop has no Windows
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.server import Server as DaphneServer
+from django.conf import settings
+from twisted.internet import reactor
+
+from chat.replies.process import process
+
+logger = logging.getLogger(__name__)
+GRACE_S = 4.0
+LINGER_S = 3.0
+DEMO_BODY_BYTES = 16 * 1024 * 1024
+TOO_LARGE = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 23\r\nConnection: close\r\n\r\nThis body is too large."
+)
+
+
+class Request(WebRequest):
+    """A request whose body is refused while it arrives: Daphne would spool all of it first."""
+
+    is_refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        super().gotLength(length)
+        # Our own gateway is sent whole conversations, which no form field would hold.
+        is_demo = self.channel._path.startswith(b"/demo/v1/")
+        self._most = DEMO_BODY_BYTES if is_demo else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if length is not None and length > self._most:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        if not self.is_refused and self.content.tell() + len(data) > self._most:
+            self._refuse()
+        if not self.is_refused:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        return self._hang_up() if self.is_refused else super().process()
+
+    def _refuse(self) -> None:
+        self.is_refused = True
+        self.channel.transport.write(TOO_LARGE)
+        # Closing at once would reset the connection, and a client in mid-body never see the answer.
+        reactor.callLater(LINGER_S, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self.channel is not None:
+            self.channel.loseConnection()
+
+
+class _Factory(HTTPFactory):
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol
+
+
+class Server(DaphneServer):
+    """Serves until SIGTERM or SIGINT, then drains: see `Process.drain`."""
+
+    def __init__(self, application: Any, host: str, port: int, ready: Callable[[], None]) -> None:
+        self._is_ending = False
+        self._ready = ready
+        super().__init__(
+            application,
+            endpoints=build_endpoint_description_strings(host=host, port=port),
+            signal_handlers=False,
+            ready_callable=self._come_up,
+            verbosity=0,
+            server_name="",
+            websocket_max_message_size=64 * 1024,
+            websocket_max_frame_size=64 * 1024,
+            application_close_timeout=5,
+        )
+
+    @property
+    def http_factory(self) -> HTTPFactory:
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, _: HTTPFactory) -> None:
+        # Daphne makes its own in `run` and takes no other.
+        self._http_factory = _Factory(self)
+
+    def _come_up(self) -> None:
+        loop = reactor._asyncioEventloop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        self._starting = loop.create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            await process.start()
+        except Exception:
+            logger.exception("Potok could not start")
+            self._is_ending = True
+            self.stop()
+            return
+        self._ready()
+
+    def _end(self, number: int) -> None:
+        """Drain once; a second signal ends at once."""
+        if self._is_ending:
+            os._exit(128 + number)
+        self._is_ending = True
+        limit_s = settings.DRAIN_S
+        # Whatever misbehaves, the process is gone in time.
+        watchdog = threading.Timer(limit_s + GRACE_S, os._exit, [0])
+        watchdog.daemon = True
+        watchdog.start()
+        self._draining = asyncio.get_running_loop().create_task(self._drain(limit_s))
+
+    async def _drain(self, limit_s: float) -> None:
+        try:
+            await process.drain(limit_s)
+        except Exception:
+            logger.exception("Draining failed")
+        finally:
+            self.stop()

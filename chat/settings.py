@@ -1,0 +1,301 @@
+"""All settings, and the only reader of the environment. The names are described in docs/settings.md.
+
+Every value is parsed here, once, loudly: a wrong one ends the process with a sentence that names it.
+"""
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def _text(name: str, default: str = "") -> str:
+    return str(env.str(name, default=default)).strip()
+
+
+def _number(name: str, default: float, least: float = 0) -> float:
+    """A finite number, at least `least`."""
+    raw = _text(name, str(default))
+    try:
+        value = float(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}.") from None
+    if not least <= value < 1e12:
+        raise ImproperlyConfigured(f"{name} must be at least {least:g}, not {raw}.")
+    return value
+
+
+def _origins(name: str, default: list[str]) -> list[str]:
+    """Comma-separated full origins: scheme, host, port when it isn't the scheme's own."""
+    origins = [part.strip().rstrip("/") for part in _text(name).split(",") if part.strip()]
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+            raise ImproperlyConfigured(
+                f"{name} must be full origins such as https://chat.example.org, not {origin!r}."
+            )
+    return origins or default
+
+
+def _secret_key(data_dir: Path) -> str:
+    """SECRET_KEY, else the key file of the data directory, made once."""
+    if key := _text("SECRET_KEY"):
+        return key
+    path = data_dir / "secret_key"
+    if not path.exists():
+        draft = data_dir / f".secret_key.{secrets.token_hex(8)}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(64))
+        # A hard link fails where the name exists, so of two first starts at once one key wins.
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+# --- where it lives and who may call it -------------------------------------------------------
+
+DATA_DIR = Path(_text("POTOK_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+HOST = _text("HOST", "127.0.0.1")
+PORT = int(_number("PORT", 8000))
+ORIGINS = _origins("POTOK_URL", [f"http://127.0.0.1:{PORT}", f"http://localhost:{PORT}"])
+HTTPS = all(origin.startswith("https://") for origin in ORIGINS)
+TRUSTED_PROXIES = [p.strip() for p in _text("TRUSTED_PROXIES").split(",") if p.strip()]
+
+REDIS_URL = _text("REDIS_URL")
+# The one fact that tells the two forms apart: see DESIGN in docs/architecture.md.
+EMBEDDED = not REDIS_URL
+
+DEBUG = False
+SECRET_KEY = _secret_key(DATA_DIR)
+ALLOWED_HOSTS = sorted({urlsplit(origin).hostname or "" for origin in ORIGINS})
+CSRF_TRUSTED_ORIGINS = ORIGINS
+
+# --- Django ------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",
+    "chat",
+    "chat.admin.site.PotokAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "chat.page.middleware.StaticFiles",
+    "django.middleware.gzip.GZipMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "chat.page.middleware.gate",
+]
+ROOT_URLCONF = "chat.urls"
+ASGI_APPLICATION = "chat.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "chat.page.context.page",
+            ],
+        },
+    },
+]
+AUTH_USER_MODEL = "chat.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/db.sqlite3")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        # FULL: a reply that was reported complete survives a power cut. IMMEDIATE: a transaction
+        # that turns from reading to writing would fail at once instead of waiting its 20 s.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+elif not EMBEDDED and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    raise ImproperlyConfigured("With REDIS_URL set, DATABASE_URL must name a PostgreSQL database.")
+
+LANGUAGE_CODE = _text("LANGUAGE_CODE", "en")
+LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
+LOCALE_PATHS = [BASE_DIR / "chat" / "locale"]
+TIME_ZONE = _text("TIME_ZONE", "UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+if email_url := _text("EMAIL_URL"):
+    vars().update(environ.Env.email_url_config(email_url))
+
+# --- security ----------------------------------------------------------------------------------
+
+_prefix = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_prefix}csrftoken"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = HTTPS
+# The built-in gateway and the probes are called over loopback, where there is no TLS.
+SECURE_REDIRECT_EXEMPT = [r"^demo/v1/", r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Potok -------------------------------------------------------------------------------------
+
+CONNECT_S = _number("POTOK_CONNECT_S", 10, 0.01)
+FIRST_BYTE_S = _number("POTOK_FIRST_BYTE_S", 120, 0.01)
+IDLE_BYTES_S = _number("POTOK_IDLE_BYTES_S", 120, 0.01)
+IDLE_PAYLOAD_S = _number("POTOK_IDLE_PAYLOAD_S", 1200, 0.01)
+TOTAL_S = _number("POTOK_TOTAL_S", 3600, 0.01)
+DRAIN_S = _number("POTOK_DRAIN_S", 20)
+LEASE_S = _number("POTOK_LEASE_S", 10, 0.1)
+MAX_MESSAGE_CHARS = int(_number("POTOK_MAX_MESSAGE_CHARS", 200_000, 1))
+MAX_REPLY_BYTES = int(_number("POTOK_MAX_REPLY_BYTES", 2_000_000, 1))
+METRICS_TOKEN = _text("METRICS_TOKEN")
+# A form field may grow ninefold when it is sent percent-encoded (three bytes a Cyrillic letter's byte).
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, MAX_MESSAGE_CHARS * 12 + 65_536)
+
+# The first owner for set-ups without a browser; read only while there is no user.
+FIRST_OWNER = {
+    name: _text(f"DJANGO_SUPERUSER_{name.upper()}") for name in ("username", "password", "email")
+}
+
+DEMO = _text("POTOK_DEMO", "1")
+if DEMO not in ("0", "1", "faults"):
+    raise ImproperlyConfigured(f"POTOK_DEMO must be 0, 1 or faults, not {DEMO!r}.")
+DEMO_KEY = salted_hmac("potok.demo", "key", secret=SECRET_KEY, algorithm="sha256").hexdigest()
+_loopback = "127.0.0.1" if HOST in ("", "0.0.0.0", "::") else HOST  # noqa: S104
+DEMO_URL = _text("POTOK_DEMO_URL", f"http://{_loopback}:{PORT}/demo/v1").rstrip("/")
+STREAMS_DIR = _text("POTOK_STREAMS_DIR")
+TITLES = _text("POTOK_TITLES", "1") != "0"
+
+
+def _gateways() -> list[dict[str, str]]:
+    """The gateways that the environment names, in the order in which a model is looked for."""
+    known = [
+        ("openai", "OpenAI", "OPENAI", "https://api.openai.com/v1", "USD"),
+        ("aitunnel", "AITUNNEL", "AITUNNEL", "https://api.aitunnel.ru/v1", "RUB"),
+        ("aijora", "AIJORA", "AIJORA", "https://api.aijora.com/api/v1", "RUB"),
+        ("openrouter", "OpenRouter", "OPENROUTER", "https://openrouter.ai/api/v1", "USD"),
+    ]
+    found = []
+    for slug, name, prefix, address, currency in known:
+        key = _text(f"{prefix}_API_KEY")
+        base_url = _text(f"{prefix}_BASE_URL").rstrip("/")
+        if not key and not (slug == "openai" and base_url):
+            continue
+        if base_url and urlsplit(base_url).scheme not in ("http", "https"):
+            raise ImproperlyConfigured(f"{prefix}_BASE_URL must start with http:// or https://.")
+        if slug == "openai" and base_url:
+            name = urlsplit(base_url).netloc.rpartition("@")[2]
+        found.append(
+            {
+                "slug": slug,
+                "name": name,
+                "base_url": base_url or address,
+                "key": key,
+                "currency": currency,
+            }
+        )
+    if DEMO != "0":
+        found.append(
+            {
+                "slug": "demo",
+                "name": "Demo",
+                "base_url": DEMO_URL,
+                "key": DEMO_KEY,
+                "currency": "USD",
+            }
+        )
+    return found
+
+
+GATEWAYS = _gateways()
+
+# --- sockets and logs --------------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    if EMBEDDED
+    else {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "chat": {"level": "INFO"},
+        # httpx logs whole addresses; a key may hide in one.
+        "httpx": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,29 @@
+from django.contrib import admin
+from django.urls import path
+
+from chat.page.views import account, chat, health, messages
+
+urlpatterns = [
+    path("", chat.home, name="home"),
+    path("setup/", account.setup, name="setup"),
+    path("login/", account.Login.as_view(), name="login"),
+    path("logout/", account.Logout.as_view(), name="logout"),
+    path("password/", account.password, name="password"),
+    path("messages/", chat.start, name="start"),
+    path("c/<str:uuid>/", chat.conversation, name="conversation"),
+    path("c/<str:uuid>/messages/", chat.send, name="send"),
+    path("c/<str:uuid>/rename/", chat.rename, name="rename"),
+    path("c/<str:uuid>/delete/", chat.delete, name="delete"),
+    path("c/<str:uuid>/export.json", chat.export, name="export"),
+    path("m/<str:uuid>/stop/", messages.stop, name="stop"),
+    path("m/<str:uuid>/retry/", messages.retry, name="retry"),
+    path("m/<str:uuid>/regenerate/", messages.regenerate, name="regenerate"),
+    path("m/<str:uuid>/continue/", messages.go_on, name="continue"),
+    path("m/<str:uuid>/edit/", messages.edit, name="edit"),
+    path("m/<str:uuid>/delete/", messages.delete, name="delete_message"),
+    path("m/<str:uuid>/branch/", messages.branch, name="branch"),
+    path("m/<str:uuid>/text/", messages.text, name="text"),
+    path("admin/", admin.site.urls),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

@@ -1,0 +1,288 @@
+/* The page's one socket. It owns connecting, and applies what comes down.
+
+   Down: {"n": 1, "hello": {protocol}}, {"n": 2, "beat": true}, {"n": 3, "ops": [...]}, where an op is
+     ["block", message, part, index, _, html]   the block `index` of a part ("b" text, "rb" reasoning)
+     ["text",  message, part, index, at, html]  text for the end of an open code block, at a length
+     ["item",  message, part, index, at, html]  row or list item number `at` of a block
+     ["trim",  message, part, index]            the part ends before block `index`
+     ["shell", message, version, html]          all of a message but its blocks
+     ["article", message, version, after, html] a whole message, and which one it follows
+     ["thread", version, html]                  all messages anew
+     ["sidebar", version, html], ["title", version, title]
+   Each may be applied twice or late and leaves the page the same: an older version is passed over,
+   and an `at` that doesn't fit asks for everything anew.
+   Up: {"watch": {...}} on every open and change of address, {"ack": n}. */
+
+const SILENCE_MS = 8000
+const CONNECT_MS = 1500
+const RETRY_MS = 1000
+const ACK_MS = 250
+const ACK_CHARS = 64 * 1024
+
+const protocol = Number(document.body.dataset.protocol)
+let socket = null
+let heard = 0
+let opening = 0
+let retry = 0
+let acked = 0
+let last = 0
+let unacked = 0
+let ackTimer = 0
+let watched = null
+
+// --- the connection ------------------------------------------------------------------------------
+
+function show(state) {
+  if (document.body.dataset.connection !== state) document.body.dataset.connection = state
+}
+
+function connect() {
+  clearTimeout(retry)
+  if (socket || document.hidden && heard) return
+  const address = new URL("/ws/", location.href)
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:"
+  const mine = socket = new WebSocket(address)
+  opening = performance.now()
+  mine.onopen = () => { heard = performance.now(); last = acked = unacked = 0 }
+  mine.onmessage = (event) => { if (mine === socket) hear(event.data) }
+  mine.onclose = (event) => { if (mine === socket) closed(event.code) }
+}
+
+function closed(code) {
+  socket = null
+  watched = null
+  if (code === 4401) {
+    show("offline")
+    document.dispatchEvent(new CustomEvent("potok:session-over"))
+    return
+  }
+  if (code === 4404) return location.assign("/")
+  show(navigator.onLine ? "connecting" : "offline")
+  // Jittered, so that a restart isn't met by every page at once.
+  retry = setTimeout(connect, RETRY_MS * (0.3 + 0.7 * Math.random()))
+}
+
+function drop() {
+  const old = socket
+  socket = null
+  watched = null
+  if (old) old.close()
+}
+
+// A frozen connection closes nothing: silence is the only sign of it.
+setInterval(() => {
+  const now = performance.now()
+  if (!socket) return
+  if (socket.readyState === WebSocket.CONNECTING) {
+    if (now - opening > CONNECT_MS) { drop(); show("offline"); connect() }
+  } else if (now - heard > SILENCE_MS) {
+    drop(); show("offline"); connect()
+  }
+}, 500)
+
+function come() {
+  if (document.hidden) return
+  if (!socket) connect()
+  // After a sleep the socket may look open and be long gone.
+  else if (performance.now() - heard > SILENCE_MS) { drop(); connect() }
+}
+addEventListener("online", come)
+addEventListener("pageshow", come)
+document.addEventListener("visibilitychange", come)
+addEventListener("offline", () => show("offline"))
+
+// --- what goes up --------------------------------------------------------------------------------
+
+function state() { return document.getElementById("state").dataset }
+
+function watch() {
+  if (!socket || socket.readyState !== WebSocket.OPEN) return
+  const { conversation, version } = state()
+  watched = conversation || ""
+  socket.send(JSON.stringify({ watch: {
+    protocol, conversation: conversation || null, version: Number(version || 0),
+    sidebar: Number(el("sidebar").dataset.version), cursors: {},
+  } }))
+}
+
+function acknowledge() {
+  clearTimeout(ackTimer)
+  ackTimer = 0
+  unacked = 0
+  if (socket?.readyState === WebSocket.OPEN && last > acked) {
+    acked = last
+    socket.send(JSON.stringify({ ack: last }))
+  }
+}
+
+// --- what comes down -----------------------------------------------------------------------------
+
+function hear(text) {
+  heard = performance.now()
+  const frame = JSON.parse(text)
+  if (frame.hello) {
+    if (frame.hello.protocol !== protocol) {
+      document.dispatchEvent(new CustomEvent("potok:outdated"))
+    }
+    watch()
+    show("live")
+  }
+  let isWhole = true
+  for (const op of frame.ops ?? []) isWhole = apply[op[0]](...op.slice(1)) !== false && isWhole
+  if (frame.ops) document.dispatchEvent(new CustomEvent("potok:changed"))
+  if (!isWhole) return start()
+  last = frame.n
+  unacked += text.length
+  if (unacked > ACK_CHARS) acknowledge()
+  else ackTimer ||= setTimeout(acknowledge, ACK_MS)
+}
+
+/** Something didn't fit: have everything of this page sent anew. */
+function start() {
+  state().version = 0
+  watch()
+}
+
+const el = (id) => document.getElementById(id)
+
+function parse(html) {
+  const template = document.createElement("template")
+  template.innerHTML = html
+  return template.content
+}
+
+function blocks(message, part) {
+  const found = el(`m-${message}-${part}`)
+  if (found || part === "b") return found
+  // Reasoning has its place only once there is some.
+  const body = el(`m-${message}-b`)
+  if (!body) return null
+  const skeleton = document.getElementById("reasoning").innerHTML.trim()
+  body.before(parse(skeleton.replaceAll("m--", `m-${message}-`)))
+  return el(`m-${message}-${part}`)
+}
+
+const isOlder = (element, version) => element && Number(element.dataset.version) > version
+const isSame = (element, version) => element && Number(element.dataset.version) === version
+
+const apply = {
+  block(message, part, index, _at, html) {
+    const parent = blocks(message, part)
+    if (!parent) return false
+    const id = `m-${message}-${part}-${index}`
+    const old = el(id)
+    if (!old && parent.children.length !== index) return false
+    if (old?.innerHTML === html) return
+    const block = document.createElement("div")
+    block.className = "block"
+    block.id = id
+    block.append(parse(html))
+    if (old) old.replaceWith(block)
+    else parent.append(block)
+  },
+
+  text(message, part, index, at, html) {
+    const code = el(`m-${message}-${part}-${index}`)?.querySelector("pre code, pre")
+    if (!code) return false
+    const text = parse(html).textContent
+    const length = code.textContent.length
+    if (length >= at + text.length) return
+    if (length < at) return false
+    const news = text.slice(length - at)
+    if (code.lastChild?.nodeType === Node.TEXT_NODE) code.lastChild.appendData(news)
+    else code.append(news)
+  },
+
+  item(message, part, index, at, html) {
+    const block = el(`m-${message}-${part}-${index}`)
+    const list = block?.querySelector("tbody") ?? block?.querySelector("ul, ol")
+    if (!list || list.children.length < at) return false
+    const template = document.createElement("template")
+    // A lone row would be thrown out of anything but a table.
+    template.innerHTML = list.tagName === "TBODY" ? `<table><tbody>${html}</tbody></table>` : html
+    const item = template.content.querySelector("tr, li")
+    if (list.children[at]) list.children[at].replaceWith(item)
+    else list.append(item)
+  },
+
+  trim(message, part, index) {
+    const parent = el(`m-${message}-${part}`)
+    while (parent && parent.children.length > index) parent.lastElementChild.remove()
+  },
+
+  shell(message, version, html) {
+    const old = el(`m-${message}`)
+    if (!old) return false
+    if (isOlder(old, version)) return
+    const shell = parse(html).firstElementChild
+    for (const { name } of [...old.attributes]) if (!shell.hasAttribute(name)) old.removeAttribute(name)
+    for (const { name, value } of shell.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value)
+    }
+    swap(el(`m-${message}-f`), shell.querySelector(`[id="m-${message}-f"]`).outerHTML, "outerHTML")
+  },
+
+  article(message, version, after, html) {
+    const old = el(`m-${message}`)
+    if (isOlder(old, version) || isSame(old, version)) return
+    if (old) return swap(old, html, "outerHTML")
+    const before = after && el(`m-${after}`)
+    if (after && !before) return false
+    if (before) swap(before, html, "afterend")
+    else swap(el("messages"), html, "afterbegin")
+  },
+
+  thread(version, html) {
+    if (Number(state().version) >= version && Number(state().version)) return
+    state().version = version
+    swap(el("messages"), html, "innerHTML")
+  },
+
+  sidebar(version, html) {
+    const list = el("sidebar")
+    if (Number(list.dataset.version) >= version) return
+    // Not under somebody's fingers: a title that is being written stays.
+    if (list.contains(document.activeElement) && document.activeElement.matches("input")) return
+    list.dataset.version = version
+    swap(list, html, "innerHTML")
+  },
+
+  title(version, title) {
+    if (Number(state().version) < version) state().version = version
+    el("title").textContent = title
+    document.title = `${title} · Potok`
+  },
+}
+
+function swap(target, html, swapStyle) {
+  htmx.swap(target, html, { swapStyle, swapDelay: 0, settleDelay: 0 })
+}
+
+// --- answers of htmx -----------------------------------------------------------------------------
+
+// The socket may have brought a message before the answer to the POST that made it, or a newer state.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, xhr } = event.detail
+  if (xhr.status >= 400) return
+  if (target.id === "messages") {
+    const isGrowing = event.detail.requestConfig.elt.id === "composer"
+    if (!isGrowing) return
+    const answer = parse(event.detail.serverResponse)
+    for (const article of answer.querySelectorAll("article")) {
+      if (el(article.id)) article.remove()
+    }
+    const holder = document.createElement("div")
+    holder.append(answer)
+    event.detail.serverResponse = holder.innerHTML
+  } else if (target.matches("article")) {
+    const version = Number(parse(event.detail.serverResponse).firstElementChild?.dataset.version)
+    if (Number(target.dataset.version) >= version) event.detail.shouldSwap = false
+  }
+})
+
+// A first send gives the page its conversation; going back takes it away again.
+document.addEventListener("htmx:afterSettle", () => {
+  if (socket && watched !== null && watched !== (state().conversation || "")) watch()
+})
+
+connect()
