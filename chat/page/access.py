@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, resolve_url
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -67,6 +67,11 @@ def for_message(*methods: str) -> Callable[[View], View]:
         return wrapped
 
     return decorate
+
+
+def see_other(goal: Any) -> HttpResponse:
+    """The answer to a command without htmx: it is done, and here is what it changed."""
+    return HttpResponse(status=303, headers={"Location": resolve_url(goal)})
 
 
 def parse_uuid(text: str) -> UUID:

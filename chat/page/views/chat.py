@@ -5,14 +5,14 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from chat.models import Command, Conversation, Gateway, LanguageModel, Message
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 
-from ..access import for_conversation, is_mine, member_only
+from ..access import for_conversation, is_mine, member_only, see_other
 from ..forms import RenameForm, SendForm
 from ..middleware import refuse
 from ..sidebar import sidebar
@@ -73,7 +73,7 @@ def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     if not form.is_valid():
         return refuse(request, 422, str(next(iter(form.errors.values()))[0]))
     conversation.rename(form.cleaned_data["title"])
-    return _sidebar(request, conversation) if request.htmx else redirect(conversation)
+    return _sidebar(request, conversation) if request.htmx else see_other(conversation)
 
 
 @for_conversation("POST", "GET")
@@ -87,7 +87,7 @@ def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
         if request.htmx.current_url_abs_path == conversation.get_absolute_url():
             response["HX-Redirect"] = "/"
         return response
-    return redirect("home")
+    return see_other("home")
 
 
 @for_conversation("GET", "HEAD")
@@ -156,7 +156,7 @@ def _refused(
 def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpResponse:
     conversation = reply.conversation
     if not request.htmx:
-        return redirect(conversation)
+        return see_other(conversation)
     pair = Message.objects.filter(pk__in=[reply.parent_id, reply.pk]).for_display()
     context = {
         "thread": shown(pair.select_related("conversation").order_by("id")),

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from chat.models import Command, Gateway, Message
 from chat.models.conversations import Conflict
 from chat.rendering.thread import shown
 
-from ..access import for_message
+from ..access import for_message, see_other
 from ..forms import ModelForm, SendForm
 from ..middleware import refuse
 
@@ -29,7 +29,7 @@ def _once(request: HttpRequest, name: str, message: Message, run: Callable[[], M
 def _article(request: HttpRequest, message: Message) -> HttpResponse:
     """The message as it is now."""
     if not request.htmx:
-        return redirect(message.conversation)
+        return see_other(message.conversation)
     rows = Message.objects.filter(pk=message.pk, deleted_at=None).for_display()
     thread = shown(rows.select_related("conversation"))
     return render(request, "_thread.html", {"thread": thread})
@@ -38,7 +38,7 @@ def _article(request: HttpRequest, message: Message) -> HttpResponse:
 def _thread(request: HttpRequest, message: Message) -> HttpResponse:
     """The whole branch, which has become another one."""
     if not request.htmx:
-        return redirect(message.conversation)
+        return see_other(message.conversation)
     rows = message.conversation.branch().for_display().select_related("conversation")
     return render(request, "_thread.html", {"thread": shown(rows)})
 
