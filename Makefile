@@ -36,7 +36,7 @@ browser: dev ## A Chromium for the browser tests
 	@tools/browser
 
 bench: dev ## Measure: each file in bench/ prints its table
-	@for file in bench/*.py; do $(python) "$$file" || exit 1; done
+	@for file in bench/[a-z]*.py; do $(python) -m "bench.$$(basename "$$file" .py)" || exit 1; done
 
 fuzz: dev ## The property tests with many more examples
 	@POTOK_FUZZ=1 $(python) -m pytest -n $(workers) -q -m "not browser" -k "property or fuzz"

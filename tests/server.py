@@ -170,7 +170,7 @@ class Client:
     def _enter(self, path: str, fields: Mapping[str, str]) -> None:
         self.get(path)
         answer = self.post(path, fields)
-        assert answer.status_code == 302, f"{path} answered {answer.status_code}: {answer.text}"
+        assert answer.status_code == 302, self._unlike(path, answer)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return self.http.get(path, headers=headers)
@@ -188,14 +188,14 @@ class Client:
         """Ask in a conversation, else in a new one; the conversation's id."""
         path = f"/c/{conversation}/messages/" if conversation else "/messages/"
         answer = self.post(path, {"text": text, **fields})
-        assert answer.status_code == 303, f"{path} answered {answer.status_code}: {answer.text}"
+        assert answer.status_code == 303, self._unlike(path, answer)
         found = re.search(r"/c/([0-9a-f-]{36})/", answer.headers["Location"])
         assert found, f"{path} went to {answer.headers['Location']}"
         return found[1]
 
     def export(self, conversation: str) -> dict[str, Any]:
         answer = self.get(f"/c/{conversation}/export.json")
-        assert answer.status_code == 200, f"the export answered {answer.status_code}"
+        assert answer.status_code == 200, self._unlike("the export", answer)
         exported: dict[str, Any] = answer.json()
         return exported
 
@@ -225,6 +225,10 @@ class Client:
     def socket(self, **headers: str) -> "Socket":
         """A websocket with this session's cookies, from the page's own origin."""
         return Socket(self, headers)
+
+    def _unlike(self, path: str, answer: httpx.Response) -> str:
+        log = self.server.log[-3000:]
+        return f"{path} answered {answer.status_code}: {answer.text[:3000]}\n{log}"
 
     @property
     def cookies(self) -> dict[str, str]:

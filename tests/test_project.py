@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from tests.server import ROOT
-from tests.test_architecture import PURE
+from tests.test_architecture import PURE, imports, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = {
@@ -62,6 +64,20 @@ def test_a_lock_pins_every_dependency_at_a_version_that_fits(lock):
 def applies(requirement: Requirement) -> bool:
     environment = {key: str(value) for key, value in default_environment().items()}
     return not requirement.marker or requirement.marker.evaluate(environment)
+
+
+def test_what_is_imported_is_a_dependency_by_name():
+    """Not one that happens to come along with another, and would go with it."""
+    named = {canonical(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    found = {name.split(".")[0] for module in modules() for name in imports(module)}
+    foreign = found - sys.stdlib_module_names - {"chat"}
+    providers = packages_distributions()
+    assert foreign
+    assert [
+        name
+        for name in foreign
+        if not named.intersection(canonical(provider) for provider in providers.get(name, []))
+    ] == []
 
 
 def test_tests_run_with_the_versions_that_people_run():
