@@ -271,8 +271,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     for (const article of answer.querySelectorAll("article")) {
       if (el(article.id)) article.remove()
     }
+    // Space around the messages would be the one difference from a page loaded afresh.
     const holder = document.createElement("div")
-    holder.append(answer)
+    holder.append(...answer.children)
     event.detail.serverResponse = holder.innerHTML
   } else if (target.matches("article")) {
     const version = Number(parse(event.detail.serverResponse).firstElementChild?.dataset.version)
