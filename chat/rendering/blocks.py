@@ -21,12 +21,14 @@ def render(text: str) -> list[Block]:
     """The blocks of a text that is complete."""
     source = printable(text)
     pieces = pieces_of(source)
-    starts = [0, *line_starts(source, [piece.line for piece in pieces])[1:]]
-    ends = [*starts[1:], len(source)]
-    return [
-        Block(start, end, piece.html)
-        for start, end, piece in zip(starts, ends, pieces, strict=False)
-    ]
+    starts = line_starts(source, [piece.line for piece in pieces])
+    return end_to_end(starts, len(source), [piece.html for piece in pieces])
+
+
+def end_to_end(starts: list[int], length: int, htmls: list[str]) -> list[Block]:
+    """Blocks that reach from one start to the next, over a text of this length."""
+    edges = [0, *starts[1:], length]
+    return [Block(edges[i], edges[i + 1], html) for i, html in enumerate(htmls)]
 
 
 def pieces_of(source: str, *, is_open: bool = False) -> list[Piece]:

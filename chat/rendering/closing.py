@@ -12,6 +12,7 @@ from chat.rendering.parse import GUARD, OPEN
 FORMULA_MAX_CHARS = 80
 DISPLAY_MAX_CHARS = 2_000
 LINK_MAX_CHARS = 500
+UNDECIDED_MAX_CHARS = 200
 
 # A line of nothing but these may yet become a list, a rule, a heading, a table, a fence ...
 _UNDECIDED = re.compile(
@@ -36,7 +37,7 @@ _DEFINITION = re.compile(r" {0,3}\[[^\[\]]+\]:[ \t]*\S*(?:[ \t]+[\"'(].*)?")
 def closed(source: str) -> str:
     """The source with its last, open lines closed or held back; no line is added before them."""
     head, line = _last_line(source)
-    if line and (_UNDECIDED.fullmatch(line) or _FENCE_OPENING.fullmatch(line)):
+    if line and _is_undecided(line):
         source, is_partial = head, False
     else:
         is_partial = bool(line)
@@ -55,6 +56,12 @@ def closed(source: str) -> str:
     start = _start_of_text(lines)
     text = "\n".join(lines)
     return before + text[:start] + _closed_inline(text[start:]) + "\n" * (not is_partial)
+
+
+def _is_undecided(line: str) -> bool:
+    if len(line) > UNDECIDED_MAX_CHARS:
+        return False
+    return bool(_UNDECIDED.fullmatch(line) or _FENCE_OPENING.fullmatch(line))
 
 
 def _open_display(source: str) -> str | None:
@@ -149,9 +156,7 @@ _LINK_END = re.compile(
     r"\((?:<[^<>\n]*>|[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)"
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
 )
-_LINK_OPEN = re.compile(
-    r"\((?:<[^<>\n]*|[^\s()]*(?:\([^\s()]*\)?[^\s()]*)*(?:\s+(?:[\"'(][^\n]*)?)?)$"
-)
+_LINK_OPEN = re.compile(r"\((?:<[^<>\n]*|[^\s<]*|\S+\s+[\"'(][^\n]*)$")
 _LABEL_END = re.compile(r"\[[^\[\]]*\]")
 _LABEL_OPEN = re.compile(r"\[[^\[\]]*$")
 _DOLLAR_END = re.compile(r"(?<=[^\s\\$])\$(?!\d)")
@@ -192,7 +197,7 @@ def _closed_inline(text: str) -> str:
             end, closer = _open_span(text, match, OPEN, "$$", "$")
             break
         if mark == "$":
-            found = _DOLLAR_END.search(text, at + 1)
+            found = _DOLLAR_END.search(text, at + 1, at + 1_000)
             rest = text[at:]
             if not rest:
                 end = match.start()

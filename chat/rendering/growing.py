@@ -12,7 +12,7 @@ from html import escape
 from typing import Literal, NamedTuple
 
 from chat.rendering import code
-from chat.rendering.blocks import Block, line_starts, pieces_of, printable, render
+from chat.rendering.blocks import Block, end_to_end, line_starts, pieces_of, printable, render
 from chat.rendering.closing import closed, closed_code
 from chat.rendering.parse import Piece, plain_ends
 
@@ -87,11 +87,7 @@ class Growing:
     @property
     def blocks(self) -> list[Block]:
         starts = [shown.start for shown in self._shown]
-        ends = [*starts[1:], self.length]
-        return [
-            Block(start, end, shown.html)
-            for start, end, shown in zip(starts, ends, self._shown, strict=True)
-        ]
+        return end_to_end(starts, self.length, [shown.html for shown in self._shown])
 
     def grow(self, text: str) -> list[Patch]:
         """What changed since the last call, now that `text` has been added."""
@@ -220,6 +216,9 @@ class Growing:
             base,
         )
         if not pieces:
+            # Blank lines, or link definitions: there may be any number of them.
+            if self._tail.isspace() or len(self._tail) > UNIT_MAX_CHARS:
+                self._done_up_to(self._tail.rfind("\n") + 1)
             return patches
         self._done_up_to(starts[-1])
         self._open = base + len(pieces) - 1

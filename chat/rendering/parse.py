@@ -72,13 +72,11 @@ def plain_ends() -> tuple[str, str]:
 
 _PREFIX = r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*"
 _LINE_TAG = re.compile(rf"^({_PREFIX})(?=<)", re.M)
-_DISPLAY = re.compile(
-    rf"^{_PREFIX}(?:\$\$(?:(?!\$\$).){{0,5000}}?\$\$|\\\[(?:(?!\\\]).){{0,5000}}?\\\])[ \t.,;]*$",
-    re.M | re.S,
-)
+_DISPLAY = re.compile(rf"^{_PREFIX}(\$\$|\\\[)", re.M)
+_END_OF_LINE = re.compile(r"[ \t.,;]*$", re.M)
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:```|~~~)", re.M)
 _LINE_START = re.compile(r"\n([ \t>]*)")
-_DELIMITER_ROW = re.compile(r"^(?=[^\n]*\|)[ \t|:>*+\d.)-]*-[ \t|:-]*$", re.M)
+_DELIMITER_ROW = re.compile(r"^[ \t|:>*+\d.)-]+$", re.M)
 _BLANK_LINE = re.compile(r"\n[ \t>]*\n")
 
 
@@ -88,32 +86,45 @@ def _guarded(source: str) -> str:
         # No raw HTML, so no HTML blocks either: one of them could swallow all that follows.
         source = _LINE_TAG.sub(rf"\1{GUARD}", source)
     if "$$" in source or "\\[" in source:
-        source = _DISPLAY.sub(_guarded_formula, source)
+        source = _guarded_formulas(source)
     if "|" in source:
         source = _guarded_tables(source)
     return source
 
 
-def _guarded_formula(match: re.Match[str]) -> str:
-    """A display formula whose lines can't become list items, quotes, or an end of the paragraph."""
-    if _FENCE_LINE.search(match[0]):
-        return match[0]
-    return _LINE_START.sub(rf"\n\1{GUARD}", match[0])
+def _guarded_formulas(source: str) -> str:
+    """Display formulas whose lines can't become list items or quotes, or end their paragraph."""
+    parts, done, at = [], 0, 0
+    while match := _DISPLAY.search(source, at):
+        closing = "$$" if match[1] == "$$" else "\\]"
+        at = match.end()
+        end = source.find(closing, at, at + maths.FORMULA_MAX_CHARS) + len(closing)
+        if end < len(closing) or not _END_OF_LINE.match(source, end):
+            continue
+        formula = source[at:end]
+        if "\n" in formula and not _FENCE_LINE.search(formula):
+            parts += [source[done:at], _LINE_START.sub(rf"\n\1{GUARD}", formula)]
+            done = end
+        at = end
+    return "".join([*parts, source[done:]])
 
 
 def _guarded_tables(source: str) -> str:
     """Rows are filled up to the header's width, so a few bytes could ask for gigabytes of cells."""
+    end = rows = 0
 
     def guarded(match: re.Match[str]) -> str:
-        columns = match[0].count("|") + 1
-        rows = source.count("\n", match.end()) + 1
-        if columns <= TABLE_MAX_COLUMNS and columns * rows <= TABLE_MAX_CELLS:
-            return match[0]
-        end = _BLANK_LINE.search(source, match.end())
-        rows = source.count("\n", match.end(), end.start() if end else len(source)) + 1
-        if columns <= TABLE_MAX_COLUMNS and columns * rows <= TABLE_MAX_CELLS:
-            return match[0]
-        return GUARD + match[0]
+        nonlocal end, rows
+        row = match[0]
+        if "|" not in row or "-" not in row:
+            return row
+        if match.start() >= end:
+            blank = _BLANK_LINE.search(source, match.end())
+            end = blank.start() if blank else len(source)
+            rows = source.count("\n", match.end(), end) + 1
+        columns = row.count("|") + 1
+        is_fair = columns <= TABLE_MAX_COLUMNS and columns * rows <= TABLE_MAX_CELLS
+        return row if is_fair else GUARD + row
 
     return _DELIMITER_ROW.sub(guarded, source)
 
