@@ -1,0 +1,208 @@
+"""Conversations: found by whose, when, with what and by which words; opened as a transcript."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.text import smart_split, unescape_string_literal
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from chat.models import Call, Conversation, Gateway, Message
+
+from . import transcript
+from .figures import SUMS, Total, whole
+from .filters import DaysFilter, WordFilter
+from .read_only import ReadOnlyAdmin
+from .search import fold
+
+Status = Message.Status
+
+
+def having(**conditions: Any) -> Exists:
+    return Exists(Message.objects.filter(conversation=OuterRef("pk"), **conditions))
+
+
+class GatewayFilter(admin.SimpleListFilter):
+    title = gettext_lazy("gateway")
+    parameter_name = "gateway"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Gateway.objects.values_list("slug", "name"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(having(gateway__slug=self.value())) if self.value() else queryset
+
+
+class ModelFilter(WordFilter):
+    title = gettext_lazy("model")
+    parameter_name = "model"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(having(model__fold__contains=fold(self.value())))
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = gettext_lazy("replies")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("errors", _("with errors")),
+            ("failed", _("failed")),
+            ("interrupted", _("interrupted")),
+            ("stopped", _("stopped")),
+            ("running", _("running now")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        statuses = {
+            "errors": transcript.ENDED_BADLY,
+            "failed": (Status.FAILED,),
+            "interrupted": (Status.INTERRUPTED,),
+            "stopped": (Status.STOPPED,),
+            "running": (Status.QUEUED, Status.STREAMING),
+        }.get(self.value() or "")
+        return queryset.filter(having(status__in=statuses)) if statuses else queryset
+
+
+class DeletedFilter(admin.SimpleListFilter):
+    title = gettext_lazy("deleted by the owner")
+    parameter_name = "deleted"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", _("no")), ("yes", _("yes"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("no", "yes"):
+            return queryset.filter(deleted_at__isnull=self.value() == "no")
+        return queryset
+
+
+class ConversationList(ChangeList):
+    """One page of conversations, with what their messages and calls add up to in two queries."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        ids = [conversation.pk for conversation in self.result_list]
+        replies = Q(role=Message.Role.ASSISTANT)
+        by_model = (
+            Message.objects.filter(conversation__in=ids)
+            .order_by("conversation", "model")
+            .values("conversation", "model")
+            .annotate(
+                messages=Count("pk"),
+                errors=Count("pk", filter=replies & Q(status__in=transcript.ENDED_BADLY)),
+            )
+        )
+        by_currency = (
+            Call.objects.filter(message__conversation__in=ids)
+            .order_by()
+            .values("message__conversation", "currency")
+            .annotate(**SUMS)
+        )
+        found = {conversation.pk: conversation for conversation in self.result_list}
+        for conversation in self.result_list:
+            conversation.models, conversation.total = [], Total()
+            conversation.message_count = conversation.error_count = 0
+        for row in by_model:
+            conversation = found[row["conversation"]]
+            conversation.message_count += row["messages"]
+            conversation.error_count += row["errors"]
+            if row["model"]:
+                conversation.models.append(row["model"])
+        for row in by_currency:
+            found[row["message__conversation"]].total.add(row)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnlyAdmin):
+    list_display = ("name", "owner", "models", "messages", "tokens", "cost", "active_at", "flags")
+    list_select_related = ("owner",)
+    list_filter = (
+        ("active_at", DaysFilter),
+        StatusFilter,
+        GatewayFilter,
+        ModelFilter,
+        DeletedFilter,
+    )
+    search_fields = ("title", "owner__username")
+    search_help_text = gettext_lazy("Title, owner and every message; all words must be found.")
+    sortable_by = ("active_at",)
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ConversationList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        for bit in smart_split(search_term):
+            quoted = len(bit) > 1 and bit[0] in "\"'" and bit[0] == bit[-1]
+            word = fold(unescape_string_literal(bit) if quoted else bit)
+            queryset = queryset.filter(
+                Q(title__fold__contains=word)
+                | Q(owner__username__fold__contains=word)
+                | having(text__fold__contains=word)
+            )
+        return queryset, False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        """The transcript; there is no form."""
+        if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        conversation = self.get_object(request, unquote(object_id))
+        if conversation is None:
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "title": conversation.title,
+            "opts": self.opts,
+            "conversation": conversation,
+            **transcript.of(conversation, request.GET.get("p", "")),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, "admin/transcript.html", context)
+
+    # --- columns ------------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("title"))
+    def name(self, conversation: Any) -> str:
+        return conversation.title or _("Untitled")
+
+    @admin.display(description=gettext_lazy("model"))
+    def models(self, conversation: Any) -> str:
+        return ", ".join(conversation.models)
+
+    @admin.display(description=gettext_lazy("messages"))
+    def messages(self, conversation: Any) -> str:
+        return whole(conversation.message_count)
+
+    @admin.display(description=gettext_lazy("tokens"))
+    def tokens(self, conversation: Any) -> str | None:
+        return conversation.total.show_tokens()  # type: ignore[no-any-return]
+
+    @admin.display(description=gettext_lazy("cost"))
+    def cost(self, conversation: Any) -> str | None:
+        return conversation.total.show_cost()  # type: ignore[no-any-return]
+
+    @admin.display(description=gettext_lazy("flags"), empty_value="")
+    def flags(self, conversation: Any) -> str:
+        flags = [_("deleted")] if conversation.deleted_at else []
+        if conversation.error_count:
+            flags.append(_("errors: %(n)s") % {"n": whole(conversation.error_count)})
+        return ", ".join(flags)

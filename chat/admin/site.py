@@ -1,0 +1,73 @@
+"""The admin's site: whom it lets in, and in which order it shows what staff do.
+
+It is imported while the apps load, so nothing here may import a model.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.sites import AdminSite
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+
+TOPICS = ("conversations", "generations", "calls", "people", "gateways")
+ORDER = ("Conversation", "Generation", "Call", "User", "Group", "Gateway")
+
+
+class PotokAdminConfig(SimpleAdminConfig):
+    default_site = "chat.admin.site.PotokAdmin"
+
+    def ready(self) -> None:
+        super().ready()
+        for topic in TOPICS:
+            import_module(f"chat.admin.{topic}")
+
+
+class PotokAdmin(AdminSite):
+    site_title = "Potok"
+    site_header = "Potok"
+    index_title = _("Administration")
+    empty_value_display = "—"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Whoever holds a right of ours; `is_staff` is not asked, so there is no flag to forget."""
+        return bool(request.user.has_module_perms("chat"))
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        guarded = super().admin_view(view, cacheable)
+
+        @wraps(view)
+        @login_required
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            # The stock site would offer a member its login form again, for ever.
+            if not self.has_permission(request):
+                raise PermissionDenied
+            return guarded(request, *args, **kwargs)
+
+        return inner
+
+    # There is one door to log in, to log out and to change a password: the product's own.
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return redirect("login")
+
+    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return redirect("home")
+
+    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return redirect("password")
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """One list for all, by what staff do most, wherever a model comes from."""
+        apps = super().get_app_list(request, app_label)
+        models = [model for app in apps for model in app["models"]]
+        if not models:
+            return []
+        models.sort(key=lambda model: ORDER.index(model["object_name"]))
+        return [apps[0] | {"name": self.site_header, "models": models}]

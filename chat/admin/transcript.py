@@ -1,0 +1,186 @@
+"""A conversation as its owner saw it, with every branch, and with each message's calls."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+
+from chat.models import Call, Conversation, Message
+from chat.rendering.thread import Shown, shown
+
+from .figures import SUMS, money, total, whole
+
+MESSAGES_A_PAGE = 100
+PROBLEMS_LISTED = 20
+ENDED_BADLY = (Message.Status.FAILED, Message.Status.INTERRUPTED)
+
+
+@dataclass
+class Version:
+    number: int
+    href: str
+    is_here: bool
+
+
+@dataclass
+class Entry:
+    """A message among its calls. `forks_from` leads to what a branch that begins here follows."""
+
+    m: Shown
+    row: Message
+    calls: list["CallShown"]
+    versions: list[Version]
+    begins_branch: bool
+    forks_from: str
+
+
+def of(conversation: Conversation, page: str) -> dict[str, Any]:
+    """The template's context: one page of entries, and what the whole adds up to."""
+    tree = Tree(conversation)
+    here = Paginator(tree.order, MESSAGES_A_PAGE).get_page(page)
+    rows = conversation.messages.filter(pk__in=here.object_list).for_display()
+    entries = {m.row.pk: tree.entry(m) for m in shown(rows, is_read_only=True)}
+    problems = [pk for pk in tree.order if tree.nodes[pk].status in ENDED_BADLY]
+    calls = Call.objects.filter(message__conversation=conversation)
+    return {
+        # A message may have been erased since the tree was read.
+        "entries": [entries[pk] for pk in here.object_list if pk in entries],
+        "page": here,
+        "message_count": len(tree.order),
+        "problem_count": len(problems),
+        "problems": [tree.problem(pk) for pk in problems[:PROBLEMS_LISTED]],
+        "total": total(calls.order_by().values("currency").annotate(**SUMS)),
+    }
+
+
+@dataclass
+class Node:
+    pk: int
+    uuid: UUID
+    parent: int | None
+    current: bool
+    status: str
+    error_kind: str
+
+
+class Tree:
+    """All messages of a conversation, without their text: the current branch, then the others."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        rows = conversation.messages.order_by("id").values_list(
+            "id", "uuid", "parent_id", "current", "status", "generation__error_kind"
+        )
+        self.nodes = {row[0]: Node(*row) for row in rows}
+        self.children: dict[int | None, list[int]] = {}
+        for node in self.nodes.values():
+            self.children.setdefault(node.parent, []).append(node.pk)
+
+    @cached_property
+    def order(self) -> list[int]:
+        current = [node.pk for node in self.nodes.values() if node.current]
+        return [*current, *self._others()]
+
+    def _others(self) -> Iterator[int]:
+        """Depth first, so that each branch stays together; iterative, as a branch may be very long."""
+        todo = [pk for pk in reversed(self.nodes) if self._is_fork(self.nodes[pk])]
+        while todo:
+            pk = todo.pop()
+            yield pk
+            todo += reversed(self.children.get(pk, []))
+
+    def _is_fork(self, node: Node) -> bool:
+        return not node.current and (node.parent is None or self.nodes[node.parent].current)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {pk: place for place, pk in enumerate(self.order)}
+
+    def href(self, pk: int) -> str:
+        page = self._places[pk] // MESSAGES_A_PAGE + 1
+        return f"?p={page}#m-{self.nodes[pk].uuid}"
+
+    def problem(self, pk: int) -> dict[str, str]:
+        node = self.nodes[pk]
+        label = str(Message.Status(node.status).label)
+        kind = node.error_kind
+        return {"href": self.href(pk), "label": f"{label}: {kind}" if kind else label}
+
+    def entry(self, m: Shown) -> Entry:
+        node = self.nodes[m.row.pk]
+        place = self._places[node.pk]
+        follows = self.order[place - 1] if place else None
+        siblings = self.children[node.parent]
+        versions = [
+            Version(number, self.href(pk), pk == node.pk) for number, pk in enumerate(siblings, 1)
+        ]
+        # The reader's own way to other versions is a command on the conversation; here it is links.
+        m.versions, m.prev, m.next = 1, None, None
+        return Entry(
+            m,
+            m.row,
+            [CallShown(call) for call in m.row.calls.all()],
+            versions if len(versions) > 1 else [],
+            begins_branch=not node.current and follows != node.parent,
+            forks_from=self.href(node.parent) if node.parent else "",
+        )
+
+
+@dataclass
+class CallShown:
+    """All that is known of one request to a gateway."""
+
+    call: Call
+
+    @property
+    def title(self) -> str:
+        call = self.call
+        attempt = _("Call %(n)d") % {"n": call.attempt}
+        parts = [attempt, call.gateway_slug, call.model, call.error_kind or call.finish_reason]
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        call = self.call
+        started = date_format(localtime(call.started_at), "DATETIME_FORMAT")
+        found: list[tuple[str, str | None]] = [
+            (_("purpose"), call.get_purpose_display()),
+            (_("started"), started),
+            (_("first token after"), _seconds(call.started_at, call.first_delta_at)),
+            (_("ended after"), _seconds(call.started_at, call.ended_at)),
+            (_("HTTP status"), str(call.http_status) if call.http_status else None),
+            (_("request id"), call.request_id),
+            (_("finish reason"), call.finish_reason),
+            (_("error"), call.error_kind),
+            (_("the gateway's words"), call.error_message),
+            (_("prompt tokens"), _tokens(call.prompt_tokens)),
+            (_("cached of these"), _tokens(call.cached_tokens)),
+            (_("completion tokens"), _tokens(call.completion_tokens)),
+            (_("reasoning of these"), _tokens(call.reasoning_tokens)),
+            (_("total tokens"), _tokens(call.total_tokens)),
+            (_("tokens are"), call.get_confidence_display()),
+            (_("cost"), money(call.cost, call.currency)),
+            (_("the cost is"), call.get_cost_confidence_display()),
+        ]
+        return [(name, value) for name, value in found if value]
+
+    @property
+    def raw(self) -> str:
+        """The usage object to the letter."""
+        return self.call.usage_raw
+
+
+def _tokens(count: int | None) -> str | None:
+    return None if count is None else whole(count)
+
+
+def _seconds(start: datetime, end: datetime | None) -> str | None:
+    if end is None:
+        return None
+    return _("%(seconds)s s") % {"seconds": number_format((end - start).total_seconds(), 2)}
