@@ -102,6 +102,14 @@ class Server(DaphneServer):
         # Daphne makes its own in `run` and takes no other.
         self._http_factory = _Factory(self)
 
+    def application_checker(self) -> None:
+        """Daphne's, kept going: an application that raised in mid-answer would end it for good."""
+        try:
+            super().application_checker()
+        except Exception:
+            logger.exception("Looking after the connections failed")
+            reactor.callLater(1, self.application_checker)
+
     def _come_up(self) -> None:
         loop = reactor._asyncioEventloop
         for number in (signal.SIGTERM, signal.SIGINT):

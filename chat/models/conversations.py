@@ -194,7 +194,8 @@ class Conversation(models.Model):
             conversation=self, parent=parent, current=True, version=version, **fields
         )
         if parent is not None:
-            Message.objects.filter(pk=parent.pk).update(chosen=message)
+            # Being no longer the last changes what may be done with it, so its version rises too.
+            Message.objects.filter(pk=parent.pk).update(chosen=message, version=version)
         self.leaf = message
         return message
 

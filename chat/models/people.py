@@ -23,6 +23,15 @@ class User(AbstractUser):
         verbose_name = _("user")
         verbose_name_plural = _("users")
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Whoever is switched off has nothing running from then on."""
+        from .generations import Generation
+
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if not self.is_active:
+                Generation.stop_all(Generation.objects.filter(user=self))
+
     @property
     def is_owner(self) -> bool:
         return self.is_superuser

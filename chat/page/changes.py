@@ -112,7 +112,9 @@ def _in_conversation(
         html = _render("_thread.html", {"thread": shown(changed)})
         ops.append(["thread", conversation.version, html])
     else:
-        changed = list(branch.filter(Q(version__gt=page.version) | Q(uuid__in=list(following))))
+        new = Q(version__gt=page.version)
+        live = Q(status=Message.Status.STREAMING) | Q(uuid__in=list(following))
+        changed = list(branch.filter(new | live))
         for m in shown(changed):
             ops += _ops_of(m, page, following.get(str(m.uuid)))
     if conversation.version != page.version:

@@ -1,7 +1,7 @@
 """The one socket of a page: it watches, it never works.
 
 Down go numbered frames, {"n": 1, "ops": [...]}: changes to the page, each of which may be applied
-twice or late and leaves the page the same. Up come {"watch": {...}} and {"ack": n}. What an op is
+twice or late and leaves the page the same; with "cursors", what the page has of running replies then. Up come {"watch": {...}} and {"ack": n}. What an op is
 stands in static/js/socket.js. Nothing long is awaited in a handler: `_pump` is a task of its own.
 """
 
@@ -20,12 +20,11 @@ from chat.replies.process import process
 
 from . import changes
 from .live import LiveReply, Op, Position, live_replies
-from .rights import Session
+from .rights import Session, rights
 
 logger = logging.getLogger(__name__)
 PROTOCOL = 1
 BEAT_S = 5.0
-RIGHTS_S = 2.0
 WINDOW_BYTES = 256 * 1024
 ACK_WITHIN_S = 30.0
 MAX_FRAME_CHARS = 16 * 1024
@@ -44,22 +43,26 @@ class Socket(AsyncWebsocketConsumer):
         if process.is_draining:
             await self.close(RESTARTING)
             return
-        self._session = Session.of_scope(self.scope)
-        if not await in_database(self._session.is_valid)():
+        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        session = Session.of_scope(self.scope)
+        user = await rights.watch(self, session, self._end_session)
+        if user is None:
             await self.close(NOT_LOGGED_IN)
             return
+        self._user = user
+        self._language = session.language
+        self._is_over = False
         self._n = 0
         self._sent: list[tuple[int, int, float]] = []  # unacknowledged: number, bytes, when
         self._unacked_bytes = 0
         self._page: changes.Page | None = None
         self._wanted: changes.Page | None = None
         self._following: dict[LiveReply, Position] = {}
-        self._news = asyncio.Event()
         self._is_rung = False
         self._told: dict[str, tuple[str, bool]] = {}
         self._allowance = float(FRAMES_A_SECOND)
         self._refilled = time.monotonic()
-        self._group = bells.user_group(self._session.user_id)
+        self._group = bells.user_group(self._user)
         await self.channel_layer.group_add(self._group, self.channel_name)
         open_sockets.add(self)
         await self._send_frame({"hello": {"protocol": PROTOCOL}})
@@ -69,6 +72,7 @@ class Socket(AsyncWebsocketConsumer):
 
     async def disconnect(self, _code: int) -> None:
         open_sockets.discard(self)
+        rights.forget(self)
         if self._pumping is None:
             return
         self._pumping.cancel()
@@ -100,19 +104,23 @@ class Socket(AsyncWebsocketConsumer):
             await self._send_frame({"error": "This frame was not understood."})
 
     def _watch(self, wanted: Any) -> None:
-        self._wanted = changes.Page.parse(wanted, self._session.language)
-        self._news.set()
+        self._wanted = changes.Page.parse(wanted, self._language)
+        self._poke()
 
     def _acknowledge(self, number: Any) -> None:
         if not isinstance(number, int) or isinstance(number, bool):
             raise ValueError("not a number")
         while self._sent and self._sent[0][0] <= number:
             self._unacked_bytes -= self._sent.pop(0)[1]
-        self._news.set()
+        self._poke()
 
     async def bell(self, _note: dict[str, Any]) -> None:
         self._is_rung = True
-        self._news.set()
+        self._poke()
+
+    def _end_session(self) -> None:
+        self._is_over = True
+        self._poke()
 
     def _has_allowance(self) -> bool:
         now = time.monotonic()
@@ -135,15 +143,13 @@ class Socket(AsyncWebsocketConsumer):
             await self.close(1011)
 
     async def _pump_forever(self) -> None:
-        beat = rights = time.monotonic()
+        beat = time.monotonic()
         while True:
-            await self._wait(min(beat + BEAT_S, rights + RIGHTS_S))
+            await self._wait(beat + BEAT_S)
             now = time.monotonic()
-            if now >= rights + RIGHTS_S:
-                rights = now
-                if not await in_database(self._session.is_valid)():
-                    await self.close(NOT_LOGGED_IN)
-                    return
+            if self._is_over:
+                await self.close(NOT_LOGGED_IN)
+                return
             if self._sent and now - self._sent[0][2] > ACK_WITHIN_S:
                 await self.close(TOO_SLOW)
                 return
@@ -159,34 +165,39 @@ class Socket(AsyncWebsocketConsumer):
 
     async def _wait(self, until: float) -> None:
         """For a bell, a frame from the page, news of a followed reply, or the time."""
-        if not self._news.is_set():
-            waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._news.wait())]
-            if self._unacked_bytes < WINDOW_BYTES:
-                waits += [reply.changed for reply in self._following]
-            await asyncio.wait(
-                waits,
-                timeout=max(0.0, until - time.monotonic()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            waits[0].cancel()
-        self._news.clear()
+        waits: list[asyncio.Future[None]] = [self._news]
+        if self._unacked_bytes < WINDOW_BYTES:
+            waits += [reply.changed for reply in self._following]
+        await asyncio.wait(
+            waits, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._news.done():
+            self._news = asyncio.get_running_loop().create_future()
+
+    def _poke(self) -> None:
+        if not self._news.done():
+            self._news.set_result(None)
 
     async def _update(self) -> None:
-        ops = self._live_ops()
+        ops, cursors = self._live_ops()
         if ops:
-            await self._send_frame({"ops": ops})
+            await self._send_frame({"ops": ops, "cursors": cursors})
         ended = [reply for reply in self._following if reply.is_done]
         told = {reply.uuid: (reply.note, reply.saved) for reply in self._following}
         if self._is_rung or ended or told != self._told:
             self._is_rung, self._told = False, told
             await self._refresh(ended)
 
-    def _live_ops(self) -> list[Op]:
+    def _live_ops(self) -> tuple[list[Op], dict[str, tuple[int, int, int]]]:
         ops: list[Op] = []
+        cursors = {}
         for reply, position in self._following.items():
-            news, self._following[reply] = reply.since(position)
-            ops += news
-        return ops
+            news, here = reply.since(position)
+            if news:
+                ops += news
+                cursors[reply.uuid] = (reply.generation, here.reasoning, here.text)
+            self._following[reply] = here
+        return ops, cursors
 
     async def _refresh(self, ended: list[LiveReply]) -> None:
         """Everything that changed beside the running text, by the ordinary rendering."""
@@ -195,7 +206,7 @@ class Socket(AsyncWebsocketConsumer):
             reply.uuid: changes.Followed(reply.note, reply.saved, reply.is_done, reply.is_broken)
             for reply in self._following
         }
-        found = await in_database(changes.since)(self._session.user_id, self._page, following)
+        found = await in_database(changes.since)(self._user, self._page, following)
         if found is None:
             await self.close(GONE)
             return
@@ -209,7 +220,7 @@ class Socket(AsyncWebsocketConsumer):
             if all(reply.uuid != str(message.uuid) for reply in self._following):
                 reply = live_replies.watch(message)
                 self._following[reply] = self._page.position_of(message)
-                self._news.set()
+                self._poke()
 
     async def _send_frame(self, content: dict[str, Any]) -> None:
         self._n += 1

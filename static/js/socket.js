@@ -1,6 +1,7 @@
 /* The page's one socket. It owns connecting, and applies what comes down.
 
-   Down: {"n": 1, "hello": {protocol}}, {"n": 2, "beat": true}, {"n": 3, "ops": [...]}, where an op is
+   Down: {"n": 1, "hello": {protocol}}, {"n": 2, "beat": true}, {"n": 3, "ops": [...], "cursors": {...}},
+   where cursors are what the page then has of running replies, and an op is
      ["block", message, part, index, _, html]   the block `index` of a part ("b" text, "rb" reasoning)
      ["text",  message, part, index, at, html]  text for the end of an open code block, at a length
      ["item",  message, part, index, at, html]  row or list item number `at` of a block
@@ -29,6 +30,7 @@ let last = 0
 let unacked = 0
 let ackTimer = 0
 let watched = null
+const cursors = {}
 
 // --- the connection ------------------------------------------------------------------------------
 
@@ -101,8 +103,16 @@ function watch() {
   watched = conversation || ""
   socket.send(JSON.stringify({ watch: {
     protocol, conversation: conversation || null, version: Number(version || 0),
-    sidebar: Number(el("sidebar").dataset.version), cursors: {},
+    sidebar: Number(el("sidebar").dataset.version), cursors: running(),
   } }))
+}
+
+/** What the page has of the replies that still run: so much needs not be sent again. */
+function running() {
+  for (const message of Object.keys(cursors)) {
+    if (el(`m-${message}`)?.dataset.status !== "streaming") delete cursors[message]
+  }
+  return cursors
 }
 
 function acknowledge() {
@@ -131,6 +141,7 @@ function hear(text) {
   for (const op of frame.ops ?? []) isWhole = apply[op[0]](...op.slice(1)) !== false && isWhole
   if (frame.ops) document.dispatchEvent(new CustomEvent("potok:changed"))
   if (!isWhole) return start()
+  Object.assign(cursors, frame.cursors)
   last = frame.n
   unacked += text.length
   if (unacked > ACK_CHARS) acknowledge()
@@ -140,6 +151,7 @@ function hear(text) {
 /** Something didn't fit: have everything of this page sent anew. */
 function start() {
   state().version = 0
+  for (const message of Object.keys(cursors)) delete cursors[message]
   watch()
 }
 
