@@ -47,7 +47,21 @@ class PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
-decode_plain = msgspec.json.Decoder(PlainChunk).decode
+_decode_plain = msgspec.json.Decoder(PlainChunk).decode
+
+
+def plain_choice(payload: bytes) -> PlainChoice | None:
+    """The choice of a chunk with text and nothing odd; None for any other event."""
+    try:
+        choice = _decode_plain(payload).choices[0]
+    except (ValueError, RecursionError):
+        return None
+    delta = choice.delta
+    if choice.index or choice.finish_reason == "error" or (delta.content and delta.refusal):
+        return None
+    if delta.reasoning_details and not (delta.reasoning_content or delta.reasoning):
+        return None
+    return choice
 
 
 def decode(payload: bytes) -> Any:

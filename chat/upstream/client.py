@@ -172,26 +172,21 @@ class Client:
         chunk = head
         try:
             while chunk:
-                has_payload = False
-                for event in parser.feed(chunk):
-                    for said in reader.feed(event):
-                        has_payload = True
-                        yield said
+                items = reader.feed_all(parser.feed(chunk))
+                for item in items:
+                    yield item
                 if parser.overflowed or chunks.size > self._max_body_bytes:
                     reader.fail(GatewayError("protocol", reason="too_long"))
                     break
                 if reader.is_over:
                     break
-                if clock.note(has_payload=has_payload):
+                if clock.note(has_payload=bool(items)):
                     yield Waiting()
                 chunk = await chunks.read(reader)
         except GatewayError as error:
             reader.lose(error)
-        for event in parser.flush():
-            for said in reader.feed(event):
-                yield said
-        for said in reader.end():
-            yield said
+        for item in reader.feed_all(parser.flush()) + reader.end():
+            yield item
 
     async def _ask(self, endpoint: Endpoint, path: str) -> object:
         clock = Clock(

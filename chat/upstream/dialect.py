@@ -6,7 +6,7 @@ is read as plain dicts, tolerantly. Both give the same.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chat.rendering.clean import clean
@@ -58,12 +58,14 @@ class Reader:
         self.has_reasoning = False
         self._done = False
         self._loss: GatewayError | None = None
+        self._end: End | None = None
         self._has_tool_calls = False
         self._bytes_left = max_reply_bytes
         self._idle_events = 0
         self._secret = secret
         self._think = think.Splitter()
         self._halves = {"text": "", "reasoning": ""}  # of surrogate pairs cut between deltas
+        self._has_half = False
         self._usage: Usage | None = None
         self._has_plain_usage = False
         self._links: set[str] = set()
@@ -71,17 +73,40 @@ class Reader:
 
     def feed(self, event: Event) -> list[Item]:
         """What the event says, in order; nothing after [DONE], no text after an error."""
-        if self.is_over:
-            return []
-        items = None if event.name else self._read_plain(event.data)
-        if items is None:
-            items = list(self._read(event))
-        if items:
-            self._idle_events = 0
-        else:
-            self._idle_events += 1
-            if self._idle_events >= MAX_IDLE_EVENTS:
-                self.fail(GatewayError("protocol", reason="no_progress"))
+        return self.feed_all((event,))
+
+    def feed_all(self, events: Iterable[Event]) -> list[Item]:
+        """What the events say; the text of plain chunks in a row is one Delta."""
+        items: list[Item] = []
+        text = reasoning = ""
+        for event in events:
+            if self.is_over:
+                break
+            choice = None if event.name or self._has_half else chunk.plain_choice(event.data)
+            if choice is None:
+                items += self._add(text, reasoning)
+                text = reasoning = ""
+                odd_items = list(self._read(event))
+                self._note_progress(odd_items)
+                items += odd_items
+                continue
+            delta = choice.delta
+            content = delta.content or delta.refusal
+            thought = delta.reasoning_content or delta.reasoning
+            if content:
+                text += content
+            if thought:
+                reasoning += thought
+            if choice.finish_reason:
+                items += self._add(text, reasoning)
+                text = reasoning = ""
+                items += self._finish(choice.finish_reason)
+            elif content or thought:
+                self._idle_events = 0
+            else:
+                self._note_progress(None)
+        if text or reasoning:
+            items += self._add(text, reasoning)
         return items
 
     def feed_document(self, document: object) -> list[Item]:
@@ -110,11 +135,14 @@ class Reader:
         answer, thought = self._think.feed(text)
         more_answer, more_thought = self._think.end()
         items = self._deltas(answer + more_answer, reasoning + thought + more_thought)
-        error = self.outcome().error
-        return [*items, Failure(error)] if error else items
+        self._end = self._judge()
+        return [*items, Failure(self._end.error)] if self._end.error else items
 
     def outcome(self) -> End:
         """How the stream ended, judged by what came; call it after `end`."""
+        return self._end or self._judge()
+
+    def _judge(self) -> End:
         eof: Eof
         error = self.error
         if error:
@@ -135,29 +163,6 @@ class Reader:
             return GatewayError("tool_calls")
         reason = self.finish_reason if self.finish_reason in ("length", "content_filter") else None
         return GatewayError("empty", reason=reason)
-
-    # The plain chunk
-
-    def _read_plain(self, payload: bytes) -> list[Item] | None:
-        """The items of a chunk with text and nothing odd; None for any other."""
-        try:
-            choice = chunk.decode_plain(payload).choices[0]
-        except (ValueError, RecursionError):
-            return None
-        delta, finish_reason = choice.delta, choice.finish_reason
-        reasoning = delta.reasoning_content or delta.reasoning or ""
-        has_other_reasoning = delta.reasoning_details and not reasoning
-        if choice.index != 0 or finish_reason == "error" or has_other_reasoning:
-            return None
-        text = delta.content or ""
-        if delta.refusal:
-            text += delta.refusal
-        items = self._append(text, reasoning) if text or reasoning else []
-        if finish_reason:
-            items += self._finish(finish_reason)
-        return items
-
-    # Any other event
 
     def _read(self, event: Event) -> Iterator[Item]:
         payload = event.data.strip()
@@ -239,19 +244,30 @@ class Reader:
             self._usage = report
             yield report
 
+    def _note_progress(self, said: object) -> None:
+        if said:
+            self._idle_events = 0
+        else:
+            self._idle_events += 1
+            if self._idle_events >= MAX_IDLE_EVENTS:
+                self.fail(GatewayError("protocol", reason="no_progress"))
+
     # Text, and the ways to stop
 
     def _append(self, text: str, reasoning: str) -> list[Item]:
+        """As `_add`, of text that may hold halves of surrogate pairs."""
+        text, reasoning = self._join("text", text), self._join("reasoning", reasoning)
+        self._has_half = any(self._halves.values())
+        return self._add(text, reasoning)
+
+    def _add(self, text: str, reasoning: str) -> list[Item]:
         if self.error:
             return []  # a gap may lie before it: what is kept is a prefix of what was sent
-        if text:
-            text = clean(self._join("text", text))
-        if reasoning:
-            reasoning = clean(self._join("reasoning", reasoning))
+        text, reasoning = text and clean(text), reasoning and clean(reasoning)
         size = len(text.encode()) + len(reasoning.encode())
-        if size > self._bytes_left:
-            return self._overflow(text, reasoning)
         self._bytes_left -= size
+        if self._bytes_left < 0:
+            return self._overflow(text, reasoning, self._bytes_left + size)
         if text:
             text, thought = self._think.feed(text)
             reasoning += thought
@@ -264,18 +280,17 @@ class Reader:
             self.has_reasoning = True
         return [Delta(text, reasoning)] if text or reasoning else []
 
-    def _overflow(self, text: str, reasoning: str) -> list[Item]:
+    def _overflow(self, text: str, reasoning: str, room: int) -> list[Item]:
         """What fits of the text; then the stream has failed."""
-        reasoning = _cut(reasoning, self._bytes_left)
-        text = _cut(text, self._bytes_left - len(reasoning.encode()))
-        self._bytes_left = 0
+        reasoning = _cut(reasoning, room)
+        text = _cut(text, room - len(reasoning.encode()))
         self.fail(GatewayError("protocol", reason="too_long"))
         answer, thought = self._think.feed(text)
         return self._deltas(answer, reasoning + thought)
 
     def _join(self, channel: str, text: str) -> str:
         """The text with surrogate pairs joined, also one that two deltas share."""
-        if text.isascii() and not self._halves[channel]:
+        if not text:
             return text
         text = self._halves[channel] + text
         self._halves[channel] = ""

@@ -34,6 +34,7 @@ class Parser:
         self._partial = bytearray()  # the line that has not ended
         self._after_cr = False
         self._at_start = True
+        self._is_begun = False  # whether lines of an event that has not ended are in the fields
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._name = ""
@@ -41,78 +42,80 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes."""
-        # A line ends at LF, CR and CRLF; bytes.splitlines() would know only these, but
-        # str.splitlines() would also cut at U+2028 and U+0085, which JSON may hold.
-        if self._after_cr and chunk:
-            self._after_cr = False
-            chunk = chunk.removeprefix(b"\n")
-        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
-        if not end:
-            return self._keep(chunk)
-        lines = chunk[:end]
+        events: list[Event] = []
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._with_lf(chunk)
         if self._partial:
-            lines = bytes(self._partial) + lines
+            self._partial += chunk
+            if b"\n" not in chunk:
+                self._check(len(self._partial))
+                return events
+            chunk = bytes(self._partial)
             self._partial.clear()
-        if b"\r" in lines:
-            self._after_cr = end == len(chunk) and lines.endswith(b"\r")
-            lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        events = self._read(lines[:-1].split(b"\n"))
-        self._keep(chunk[end:])
+        at = 0
+        if self._at_start and b"\n" in chunk:
+            self._at_start = False
+            at = len(_BOM) if chunk.startswith(_BOM) else 0
+        while (end := chunk.find(b"\n", at)) >= 0 and not self.overflowed:
+            # Nearly every event is one data line and an empty one.
+            if (
+                chunk.startswith(b"data: ", at)
+                and chunk.startswith(b"\n", end + 1)
+                and not self._is_begun
+                and end - at <= self._max_event_bytes
+            ):
+                events.append(Event(chunk[at + 6 : end], "", self._id))
+                at = end + 2
+            else:
+                self._read_line(chunk[at:end], events)
+                at = end + 1
+        if at < len(chunk) and self._check(len(chunk) - at):
+            self._partial += chunk[at:]
         return events
 
     def flush(self) -> list[Event]:
         """At the end of the body: the event that was not completed, if there is one."""
-        line = bytes(self._partial)
-        self._partial.clear()
-        events = self._read([line]) if line else []
-        if self._data and not self.overflowed:
+        events = self.feed(b"\n") if self._partial else []
+        if self._data:
             events.append(self._event(is_whole=False))
         return events
 
-    def _keep(self, rest: bytes) -> list[Event]:
-        if not self.overflowed:
-            self._partial += rest
-            if len(self._partial) > self._max_event_bytes:
-                self._overflow()
-        return []
+    def _with_lf(self, chunk: bytes) -> bytes:
+        """Every line end as LF: a CR ends its line at once, the LF that may follow is dropped.
 
-    def _read(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        if self.overflowed:
-            return events
-        if self._at_start:
-            self._at_start = False
-            lines[0] = lines[0].removeprefix(_BOM)
-        for line in lines:
-            if line.startswith(b"data: "):
-                self._data.append(line[6:])
-                self._data_bytes += len(line)
-                if self._data_bytes > self._max_event_bytes:
-                    self._overflow()
-                    break
-            elif not line:
-                if self._data:
-                    events.append(self._event())
-                self._name = ""
-            else:
+        str.splitlines() would also cut at U+2028 and U+0085, which JSON may hold raw.
+        """
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if chunk.endswith(b"\r"):
+            self._after_cr = True
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _read_line(self, line: bytes, events: list[Event]) -> None:
+        if line:
+            if self._check(len(line)):
                 self._read_field(line)
-                if self.overflowed:
-                    break
-        return events
+        else:
+            self._dispatch(events)
+
+    def _dispatch(self, events: list[Event]) -> None:
+        if self._data:
+            events.append(self._event())
+        self._name = ""
+        self._is_begun = False
 
     def _read_field(self, line: bytes) -> None:
-        if len(line) > self._max_event_bytes:
-            self._overflow()
-            return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not name:
             self.comments += 1
-        elif name == b"data":
+            return
+        self._is_begun = True
+        if name == b"data":
             self._data.append(value)
             self._data_bytes += len(line)
-            if self._data_bytes > self._max_event_bytes:
-                self._overflow()
+            self._check(self._data_bytes)
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
@@ -125,7 +128,10 @@ class Parser:
         self._name = ""
         return event
 
-    def _overflow(self) -> None:
-        self.overflowed = True
-        self._partial.clear()
-        self._data = []
+    def _check(self, size: int) -> bool:
+        """Whether a line or an event of this size is within bounds; else the stream is over."""
+        if size > self._max_event_bytes:
+            self.overflowed = True
+            self._partial.clear()
+            self._data.clear()
+        return not self.overflowed
