@@ -1,5 +1,6 @@
 """Who uses this installation, and in which role."""
 
+from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser, Group

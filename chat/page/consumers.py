@@ -1,8 +1,9 @@
 """The one socket of a page: it watches, it never works.
 
-Down go numbered frames, {"n": 1, "ops": [...]}: changes to the page, each of which may be applied
-twice or late and leaves the page the same; with "cursors", what the page has of running replies then. Up come {"watch": {...}} and {"ack": n}. What an op is
-stands in static/js/socket.js. Nothing long is awaited in a handler: `_pump` is a task of its own.
+Down go numbered frames, {"n": 1, "ops": [...], "cursors": {...}}: changes to the page, each of which
+may be applied twice or late and leaves the page the same, and what the page then has of the replies
+that run. Up come {"watch": {...}} and {"ack": n}. Nothing long is awaited in a handler: `_pump` is a
+task of its own. What an op is stands in static/js/socket.js.
 """
 
 import asyncio
