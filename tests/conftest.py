@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import django
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -31,6 +32,8 @@ for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_
     del os.environ[name]
 _data_dir = tempfile.mkdtemp(prefix="potok-tests-")
 os.environ.update(DJANGO_SETTINGS_MODULE="chat.settings", POTOK_DATA_DIR=_data_dir)
+# pytest-django sets up only what is configured already, and test modules import our models.
+django.setup()
 
 
 def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
@@ -90,18 +93,22 @@ def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path, gateway: Gateway) -> Iterator[Callable[..., Server]]:
+def start_server(
+    tmp_path: Path, gateway: Gateway, shared_server: Server
+) -> Iterator[Callable[..., Server]]:
     """Start a server with more environment: start_server(POTOK_DRAIN_S="1")."""
     servers: list[Server] = []
 
     def start(**env: str) -> Server:
         data_dir = tmp_path / f"server-{len(servers)}"
+        # Compressing the static files is nearly all of a first start; once a worker is enough.
+        shutil.copytree(shared_server.data_dir / "static", data_dir / "static")
         servers.append(Server(data_dir, env_for(gateway) | env))
         return servers[-1].start()
 
     yield start
     for server in servers:
-        server.kill()
+        server.close()
 
 
 @pytest.fixture
@@ -116,7 +123,7 @@ def shared_server(
 ) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"), env_for(shared_gateway)).start()
     yield server
-    server.kill()
+    server.close()
 
 
 @pytest.fixture(scope="session")

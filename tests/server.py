@@ -44,6 +44,7 @@ class Server:
         }
         self._log_path = data_dir / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[Client] = []
 
     # --- its life ---
 
@@ -81,6 +82,12 @@ class Server:
         if self._process and self.is_running:
             self._process.kill()
             self._process.wait(10)
+
+    def close(self) -> None:
+        """Kill it and close its clients' connections: the end of a test."""
+        self.kill()
+        for client in self._clients:
+            client.http.close()
 
     def terminate(self, deadline_s: float = 30) -> int:
         """SIGTERM, and the exit code once the process has ended by itself."""
@@ -138,11 +145,12 @@ class Server:
         """A new ordinary user, logged in."""
         create = f"User.objects.create_user({username!r}, password={PASSWORD!r})"
         self.manage("shell", "-v0", "-c", f"from chat.models import User; {create}")
-        return Client(self).log_in(username)
+        return self.visitor().log_in(username)
 
     def visitor(self, **headers: str) -> "Client":
         """Somebody who is not logged in."""
-        return Client(self, headers)
+        self._clients.append(Client(self, headers))
+        return self._clients[-1]
 
 
 class Client:
@@ -242,15 +250,16 @@ class Socket:
         url = client.server.url.replace("http", "ws", 1) + "/ws/"
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
         names = {"Origin": client.server.url, "Cookie": cookies, **headers}
-        self.connection: ClientConnection = connect(
+        self._opening = connect(
             url, additional_headers=names, proxy=None, max_size=None, open_timeout=10
         )
 
     def __enter__(self) -> "Socket":
+        self.connection: ClientConnection = self._opening.__enter__()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.connection.close()
+    def __exit__(self, *exc: Any) -> None:
+        self._opening.__exit__(*exc)
 
     def say(self, payload: object) -> None:
         """Send a JSON frame."""

@@ -45,6 +45,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         server = Server(tmp_path_factory.mktemp("site"))
         server.url = f"http://127.0.0.1:{site.server_port}"
         yield server.visitor()
+        server.close()
         site.shutdown()
 
 
