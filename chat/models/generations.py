@@ -22,6 +22,8 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.replies import prompt
+
 from . import bells
 from .conversations import Conversation, Message
 from .gateways import MAX_MODEL_NAME, Gateway
@@ -257,12 +259,48 @@ class Generation(models.Model):
                     **_ending(Outcome(Status.INTERRUPTED, error_kind=kind)),
                 )
                 if marked:
-                    Call.objects.filter(generation=pk, ended_at=None).update(
-                        ended_at=timezone.now(), error_kind=kind
+                    generation = cls.objects.select_related("message").get(pk=pk)
+                    generation.calls.filter(ended_at=None).update(
+                        ended_at=timezone.now(), error_kind=kind, **generation._estimated_usage()
                     )
-                    cls.objects.get(pk=pk)._show_end()
+                    generation._show_end()
                     count += marked
         return count
+
+    def turns(self) -> list[prompt.Turn]:
+        """What the model is asked: the branch down to the question, and what a continued reply had."""
+        rows = {m.pk: m for m in self.conversation.messages.only("id", "parent_id", "role", "text")}
+        branch = []
+        step = rows.get(self.message.parent_id)
+        while step is not None:
+            branch.append(prompt.Turn(step.role, step.text))
+            step = rows.get(step.parent_id)
+        branch.reverse()
+        if self.kind == "continue":
+            text = self.message.text[: self._base[1]]
+            branch += [prompt.Turn("assistant", text), prompt.Turn("user", prompt.GO_ON)]
+        return branch
+
+    @property
+    def _base(self) -> tuple[int, int]:
+        """The lengths of reasoning and text that earlier attempts at this reply had brought."""
+        earlier = self.message.generations.filter(pk__lt=self.pk).order_by("pk").last()
+        return (earlier.saved_reasoning, earlier.saved_text) if earlier else (0, 0)
+
+    def _estimated_usage(self) -> dict[str, Any]:
+        """What a call took that a crash cut, by what the row has; nothing where nothing came."""
+        reasoning, text = self._base
+        answered = self.message.reasoning[reasoning:] + self.message.text[text:]
+        if not answered:
+            return {}
+        asked = prompt.estimate_messages(prompt.build(self.turns()))
+        tokens = prompt.estimate_tokens(answered)
+        return {
+            "prompt_tokens": asked,
+            "completion_tokens": tokens,
+            "total_tokens": asked + tokens,
+            "confidence": Confidence.ESTIMATED,
+        }
 
     def _show_end(self) -> None:
         """Make the reply's row say what its latest attempt came to."""

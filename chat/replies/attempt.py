@@ -16,7 +16,7 @@ from chat.upstream.usage import Usage
 
 from .checkpoints import Writer
 from .log import MemoryLogs
-from .prompt import estimate_tokens
+from .prompt import estimate_messages, estimate_tokens
 
 MAX_NANO = 2**63 - 1
 
@@ -92,7 +92,7 @@ class Attempt:
         return CallEnd(**facts)
 
     def _estimated(self) -> dict[str, Any]:
-        asked = sum(estimate_tokens(message["content"]) + 4 for message in self._prompt)
+        asked = estimate_messages(self._prompt)
         answered = estimate_tokens("".join(self._received))
         return {
             "prompt_tokens": asked,

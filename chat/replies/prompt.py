@@ -22,6 +22,11 @@ def estimate_tokens(text: str) -> int:
     return round((len(text) - others) * 0.25 + others * 0.4) + (1 if text else 0)
 
 
+def estimate_messages(messages: Sequence[dict[str, str]]) -> int:
+    """About how many tokens a request's messages are, with what each takes beside its text."""
+    return sum(estimate_tokens(m["content"]) + _TOKENS_A_MESSAGE for m in messages)
+
+
 def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[str, str]]:
     """The newest turns that fit the budget, oldest first, as {"role", "content"}.
 

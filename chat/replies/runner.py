@@ -45,7 +45,6 @@ class Job:
     endpoint: Endpoint
     model: str
     turns: list[prompt.Turn]
-    is_continued: bool
 
 
 @dataclass
@@ -287,23 +286,8 @@ def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
         gateway=gateway,
         endpoint=endpoint_of(gateway),
         model=message.model,
-        turns=_turns(message, generation.kind == "continue"),
-        is_continued=generation.kind == "continue",
+        turns=generation.turns(),
     )
-
-
-def _turns(reply: Message, goes_on: bool) -> list[prompt.Turn]:
-    """The branch that ends in the question of this reply."""
-    rows = {m.pk: m for m in reply.conversation.messages.only("id", "parent_id", "role", "text")}
-    branch = []
-    step = rows.get(reply.parent_id)
-    while step is not None:
-        branch.append(prompt.Turn(step.role, step.text))
-        step = rows.get(step.parent_id)
-    branch.reverse()
-    if goes_on:
-        branch += [prompt.Turn("assistant", reply.text), prompt.Turn("user", prompt.GO_ON)]
-    return branch
 
 
 def _note_model(message: int, model: str) -> None:

@@ -1,0 +1,101 @@
+"""Rows for tests of the models, made as the product makes them."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import connection
+
+from chat.models import Call, Conversation, Gateway, Generation, Message, User
+from chat.models.generations import CallEnd, Checkpoint, Outcome
+
+T = TypeVar("T")
+COMPLETE = Outcome("complete", finish_reason="stop")
+
+
+def person(name: str = "ann") -> User:
+    return User.objects.create_user(name)
+
+
+def gateway(slug: str = "first", **facts: object) -> Gateway:
+    return Gateway.objects.create(slug=slug, name=slug, base_url="http://127.0.0.1:9/v1", **facts)
+
+
+def ask(text: str = "Why?", conversation: Conversation | None = None, **more: object) -> Message:
+    """The queued reply to a question in this conversation, else in a new one of `ann`'s."""
+    through = Gateway.objects.first() or gateway()
+    if conversation is None:
+        owner = User.objects.first() or person()
+        return Conversation.start(owner, text, "m", through)
+    return conversation.send(text, "m", through, **more)
+
+
+def claim(owner: str = "here") -> Generation:
+    generation = Generation.claim(owner)
+    assert generation, "nothing is ready to be claimed"
+    return generation
+
+
+def answer(
+    reply: Message, text: str = "Because.", outcome: Outcome = COMPLETE, reasoning: str = ""
+) -> Message:
+    """Have the reply, the oldest that is ready, claimed, saved and ended."""
+    generation = claim()
+    assert generation.message_id == reply.pk
+    save(generation, text, reasoning)
+    assert Generation.finish(generation.pk, generation.fence, outcome)
+    return fresh(reply)
+
+
+def save(generation: Generation, text: str, reasoning: str = "", **other: object) -> list[int]:
+    """One checkpoint behind what the row holds; the generations that were not the caller's."""
+    row = Generation.objects.get(pk=generation.pk)
+    facts = {
+        "generation": row.pk,
+        "fence": generation.fence,
+        "saved": (row.saved_reasoning, row.saved_text),
+        "reasoning": reasoning,
+        "text": text,
+        "ms": 0,
+    }
+    return Generation.checkpoint([Checkpoint(**(facts | other))])
+
+
+def finish(generation: Generation, outcome: Outcome = COMPLETE, call: Call | None = None) -> bool:
+    end = CallEnd(call.pk) if call else None
+    return Generation.finish(generation.pk, generation.fence, outcome, end)
+
+
+def fresh(message: Message) -> Message:
+    """The message as the database has it now, with nothing cached."""
+    return Message.objects.get(pk=message.pk)
+
+
+def branch(conversation: Conversation) -> list[str]:
+    """The current branch, each message by its text, a reply without one by its status."""
+    conversation = Conversation.objects.get(pk=conversation.pk)
+    messages = list(conversation.branch())
+    assert conversation.leaf == (messages[-1] if messages else None)
+    return [message.text or message.status for message in messages]
+
+
+def at_once(*functions: Callable[[], T]) -> list[T | Exception]:
+    """Run these in threads with connections of their own, begun together; results or exceptions."""
+    results: list[T | Exception] = [RuntimeError("never ran")] * len(functions)
+    start = threading.Barrier(len(functions))
+
+    def run(place: int, function: Callable[[], T]) -> None:
+        start.wait(10)
+        try:
+            results[place] = function()
+        except Exception as error:  # noqa: BLE001  (it is the result)
+            results[place] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
