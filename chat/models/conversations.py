@@ -384,8 +384,11 @@ class Message(models.Model):
         conversation.set_path(end, version)
 
     def _lock(self) -> None:
-        self.conversation.lock()
+        conversation = self.conversation
+        conversation.lock()
         self.refresh_from_db()
+        # Refreshing dropped it, and the caller would go on with another one than we change here.
+        self.conversation = conversation
 
     def _subtree(self) -> list[int]:
         children: dict[int | None, list[int]] = {}
