@@ -4,6 +4,7 @@ Tests of one worker share a server and a gateway (`server`, `owner`, `gateway`),
 asked for ended. A test that stops the server or counts everything takes `fresh_server`.
 """
 
+import filecmp
 import os
 import re
 import shutil
@@ -101,7 +102,6 @@ def start_server(
 
     def start(**env: str) -> Server:
         data_dir = tmp_path / f"server-{len(servers)}"
-        # Compressing the static files is nearly all of a first start; once a worker is enough.
         shutil.copytree(shared_server.data_dir / "static", data_dir / "static")
         servers.append(Server(data_dir, env_for(gateway) | env))
         return servers[-1].start()
@@ -121,7 +121,16 @@ def fresh_server(start_server: Callable[..., Server]) -> Server:
 def shared_server(
     tmp_path_factory: pytest.TempPathFactory, shared_gateway: Gateway
 ) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"), env_for(shared_gateway)).start()
+    data_dir = tmp_path_factory.mktemp("server")
+    # Compressing the static files is nearly all of a first start. They are kept from run to run;
+    # `serve` sees by its own stamp whether they still are what it would collect.
+    kept, collected = ROOT / "build" / "static", data_dir / "static"
+    copy(kept, collected)
+    server = Server(data_dir, env_for(shared_gateway)).start()
+    stamp = ".collected"
+    if not (kept / stamp).exists() or not filecmp.cmp(kept / stamp, collected / stamp):
+        shutil.rmtree(kept, ignore_errors=True)
+        copy(collected, kept)
     yield server
     server.close()
 
@@ -143,6 +152,16 @@ def server(shared_server: Server, gateway: Gateway, shared_owner: Client) -> Ser
 def owner(server: Server, shared_owner: Client) -> Client:
     """The owner's session at `server`; log out only from a session of your own."""
     return shared_owner
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a directory if it is there, whole or not at all: another worker may be replacing it."""
+    draft = target.with_name(f"{target.name}-{os.getpid()}")
+    try:
+        shutil.copytree(source, draft)
+        draft.rename(target)
+    except OSError:  # shutil.Error is one
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def env_for(gateway: Gateway) -> dict[str, str]:

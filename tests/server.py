@@ -48,7 +48,7 @@ class Server:
 
     # --- its life ---
 
-    def start(self, deadline_s: float = 30) -> "Server":
+    def start(self, deadline_s: float = 60) -> "Server":
         """Start the process and return once it answers; AssertionError with its log if it won't."""
         self.launch()
         until(self._answers, f"{self.command} answers at {self.url}", deadline_s)
@@ -109,12 +109,12 @@ class Server:
             return self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(
-                f"The server still runs {deadline_s:g} s later.\n{self.log}"
+                f"The server still runs {deadline_s:g} s later.\n{self.log[-4000:]}"
             ) from None
 
     def _answers(self) -> bool:
         if not self.is_running:
-            raise AssertionError(f"The server ended with {self.wait()}.\n{self.log}")
+            raise AssertionError(f"The server ended with {self.wait()}.\n{self.log[-4000:]}")
         try:
             return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
         except httpx.TransportError:
