@@ -5,6 +5,7 @@ from django.db import IntegrityError, transaction
 
 from chat.models import Call, Conversation, Generation
 from chat.models.generations import CallEnd, Outcome
+from chat.replies.branch import cut_usage
 from tests import rows
 from tests.rows import answer, ask, at_once, claim, finish, fresh, save
 
@@ -271,7 +272,7 @@ def test_another_fence_ends_nothing():
 def test_an_end_completes_its_call():
     ask()
     generation = claim()
-    call = Call.begin(generation, "m", 1)
+    call = Call.begin(generation, generation.gateway, "m", 1)
     end = CallEnd(call.pk, http_status=200, prompt_tokens=3, confidence="exact")
     Generation.finish(generation.pk, generation.fence, Outcome("complete"), end)
     call.refresh_from_db()
@@ -297,7 +298,7 @@ def test_the_dead_cannot_write_after_a_sweep():
     reply = ask()
     generation = claim("dead")
     save(generation, "Be")
-    Generation.sweep([])
+    Generation.sweep([], usage=cut_usage)
     assert save(generation, "cause.") == [generation.pk]
     assert not finish(generation)
     assert (fresh(reply).text, fresh(reply).status) == ("Be", "interrupted")
@@ -306,9 +307,9 @@ def test_the_dead_cannot_write_after_a_sweep():
 def test_a_sweep_estimates_the_tokens_of_a_call_that_had_an_answer():
     ask("Why is the sky blue, and since when?")
     generation = claim("dead")
-    call = Call.begin(generation, "m", 1)
+    call = Call.begin(generation, generation.gateway, "m", 1)
     save(generation, "Because of the air, ", "The user asks about the sky.")
-    Generation.sweep([])
+    Generation.sweep([], usage=cut_usage)
     call.refresh_from_db()
     assert call.confidence == "estimated"
     assert call.error_kind == "crash"
@@ -320,8 +321,9 @@ def test_a_sweep_estimates_the_tokens_of_a_call_that_had_an_answer():
 
 def test_a_sweep_leaves_unknown_what_a_call_without_an_answer_took():
     ask()
-    call = Call.begin(claim("dead"), "m", 1)
-    Generation.sweep([])
+    generation = claim("dead")
+    call = Call.begin(generation, generation.gateway, "m", 1)
+    Generation.sweep([], usage=cut_usage)
     call.refresh_from_db()
     assert (call.confidence, call.prompt_tokens, call.total_tokens) == ("unknown", None, None)
     assert call.ended_at is not None
@@ -332,9 +334,9 @@ def test_a_sweep_counts_a_continued_replys_earlier_text_as_prompt():
     reply = answer(ask(), text, CUT)
     reply.go_on()
     generation = claim("dead")
-    call = Call.begin(generation, "m", 1)
+    call = Call.begin(generation, generation.gateway, "m", 1)
     save(generation, "and so on")
-    Generation.sweep([])
+    Generation.sweep([], usage=cut_usage)
     call.refresh_from_db()
     assert call.completion_tokens < 10
     assert call.prompt_tokens > 200
@@ -343,11 +345,11 @@ def test_a_sweep_counts_a_continued_replys_earlier_text_as_prompt():
 def test_a_sweep_estimates_a_call_once():
     ask()
     generation = claim("dead")
-    first = Call.begin(generation, "m", 1)
+    first = Call.begin(generation, generation.gateway, "m", 1)
     Call.end(CallEnd(first.pk, error_kind="server"))
-    last = Call.begin(generation, "m", 2)
+    last = Call.begin(generation, generation.gateway, "m", 2)
     save(generation, "Because.")
-    Generation.sweep([])
+    Generation.sweep([], usage=cut_usage)
     first.refresh_from_db()
     last.refresh_from_db()
     assert (first.confidence, first.error_kind, first.total_tokens) == ("unknown", "server", None)

@@ -109,6 +109,16 @@ class Conversation(models.Model):
         self.bump(sidebar=True)
 
     @transaction.atomic
+    def take_title(self, title: str) -> None:
+        """A title that a model wrote, unless a person has given one in the meantime."""
+        self.lock()
+        if self.title_source == self.TitleSource.WORDS and title:
+            self.title = title[:200]
+            self.title_source = self.TitleSource.MODEL
+            self.save(update_fields=["title", "title_source"])
+            self.bump(sidebar=True)
+
+    @transaction.atomic
     def delete_for_owner(self) -> None:
         """Hide it from its owner at once and cancel what runs in it; usage stays."""
         from .generations import Generation

@@ -1,6 +1,7 @@
 """Gateways, and the language models that they say they serve."""
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
@@ -32,6 +33,18 @@ class Gateway(models.Model):
     # The order in which a model that several gateways serve is looked for.
     position = models.PositiveSmallIntegerField(_("order"), default=0)
     slots = models.PositiveIntegerField(_("parallel replies"), default=200)
+    sealed_key = models.TextField(blank=True, editable=False)
+    headers = models.JSONField(_("extra headers"), default=dict, blank=True)
+    is_private_allowed = models.BooleanField(
+        _("may lie in a private network"),
+        default=False,
+        help_text=_("Allow an address of this machine or of the local network."),
+    )
+    stands_in = models.BooleanField(
+        _("stands in for others"),
+        default=True,
+        help_text=_("Take over a reply that another gateway of the same model could not begin."),
+    )
     # False once it has refused stream_options.include_usage.
     takes_include_usage = models.BooleanField(default=True, editable=False)
     listed_at = models.DateTimeField(_("models listed"), null=True, editable=False)
@@ -95,6 +108,13 @@ class Gateway(models.Model):
             raise NoGateway
         return next((g for g in usable if g.slug != "demo"), usable[0])
 
+    def stand_ins(self, model: str) -> list["Gateway"]:
+        """The other gateways that list the model and may take over, in the owner's order."""
+        if not model:
+            return []
+        others = Gateway.objects.usable().filter(stands_in=True, language_models__name=model)
+        return list(others.exclude(pk=self.pk))
+
     def default_model(self) -> str:
         """The id that stands for an empty model field: the first that the gateway lists, or ''."""
         first = self.language_models.order_by("position", "id").first()
@@ -126,12 +146,33 @@ class LanguageModel(models.Model):
     gateway = models.ForeignKey(Gateway, models.CASCADE, related_name="language_models")
     name = models.CharField(_("name"), max_length=MAX_MODEL_NAME)
     position = models.PositiveIntegerField(default=0)
+    is_hidden = models.BooleanField(_("hidden"), default=False)
+    is_default = models.BooleanField(_("default"), default=False)
+    is_title_model = models.BooleanField(_("writes titles"), default=False)
+    # Empty: for everybody.
+    groups = models.ManyToManyField(Group, blank=True, verbose_name=_("only for the groups"))
 
     class Meta:
         ordering = ["gateway__position", "position", "id"]
-        constraints = [models.UniqueConstraint(fields=["gateway", "name"], name="model_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["gateway", "name"], name="model_once"),
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_model"
+            ),
+            models.UniqueConstraint(
+                fields=["is_title_model"],
+                condition=models.Q(is_title_model=True),
+                name="one_title_model",
+            ),
+        ]
         verbose_name = _("model")
         verbose_name_plural = _("models")
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def title_model(cls) -> "LanguageModel | None":
+        """The cheap one that an owner picked to write titles."""
+        chosen = cls.objects.filter(is_title_model=True, gateway__enabled=True)
+        return chosen.select_related("gateway").first()

@@ -9,7 +9,7 @@ tried again, after an answer that got lost, never doubles a word.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,8 +21,6 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
-from chat.replies import prompt
 
 from . import bells
 from .conversations import Conversation, Message
@@ -98,6 +96,9 @@ class Generation(models.Model):
     fence = models.BigIntegerField(default=0)
     heartbeat = models.BigIntegerField(default=0)
     stop_requested = models.BooleanField(default=False)
+    # Lengths that earlier attempts had brought when this one was claimed; and those saved by now.
+    base_reasoning = models.BigIntegerField(default=0)
+    base_text = models.BigIntegerField(default=0)
     saved_reasoning = models.BigIntegerField(default=0)
     saved_text = models.BigIntegerField(default=0)
     # A line a checkpoint, for replay: milliseconds since the claim, length of reasoning, of text.
@@ -167,8 +168,8 @@ class Generation(models.Model):
         found.owner = owner
         found.fence = F("fence") + 1
         found.claimed_at = timezone.now()
-        found.saved_reasoning = len(message.reasoning)
-        found.saved_text = len(message.text)
+        found.base_reasoning = found.saved_reasoning = len(message.reasoning)
+        found.base_text = found.saved_text = len(message.text)
         found.save()
         found.refresh_from_db()
         version = found.conversation.bump(sidebar=True)
@@ -230,6 +231,8 @@ class Generation(models.Model):
             Call.end(call)
         mine = cls.objects.filter(pk=pk, fence=fence)
         if mine.filter(status=Status.STREAMING).update(**_ending(outcome)):
+            # A stop may fall between a call's row and the call.
+            Call.objects.filter(generation=pk, ended_at=None).update(ended_at=timezone.now())
             mine.select_related("conversation__owner").get()._show_end()
             return True
         return mine.filter(status=outcome.status).exists()
@@ -248,8 +251,16 @@ class Generation(models.Model):
             bells.ring(bells.RUNNERS, stop=pk)
 
     @classmethod
-    def sweep(cls, owners_alive: Iterable[str], kind: str = "crash") -> int:
-        """Mark what the dead left as interrupted; returns how many replies that were."""
+    def sweep(
+        cls,
+        owners_alive: Iterable[str],
+        kind: str = "crash",
+        usage: "Callable[[Generation], dict[str, Any]]" = lambda _: {},
+    ) -> int:
+        """Mark what the dead left as interrupted; returns how many replies that were.
+
+        `usage` says what the columns of a call are that a crash cut.
+        """
         left = cls.objects.filter(status=Status.STREAMING).exclude(owner__in=list(owners_alive))
         count = 0
         for pk in list(left.values_list("pk", flat=True)):
@@ -261,46 +272,11 @@ class Generation(models.Model):
                 if marked:
                     generation = cls.objects.select_related("message").get(pk=pk)
                     generation.calls.filter(ended_at=None).update(
-                        ended_at=timezone.now(), error_kind=kind, **generation._estimated_usage()
+                        ended_at=timezone.now(), error_kind=kind, **usage(generation)
                     )
                     generation._show_end()
                     count += marked
         return count
-
-    def turns(self) -> list[prompt.Turn]:
-        """What the model is asked: the branch down to the question, and what a continued reply had."""
-        rows = {m.pk: m for m in self.conversation.messages.only("id", "parent_id", "role", "text")}
-        branch = []
-        step = rows.get(self.message.parent_id)
-        while step is not None:
-            branch.append(prompt.Turn(step.role, step.text))
-            step = rows.get(step.parent_id)
-        branch.reverse()
-        if self.kind == "continue":
-            text = self.message.text[: self._base[1]]
-            branch += [prompt.Turn("assistant", text), prompt.Turn("user", prompt.GO_ON)]
-        return branch
-
-    @property
-    def _base(self) -> tuple[int, int]:
-        """The lengths of reasoning and text that earlier attempts at this reply had brought."""
-        earlier = self.message.generations.filter(pk__lt=self.pk).order_by("pk").last()
-        return (earlier.saved_reasoning, earlier.saved_text) if earlier else (0, 0)
-
-    def _estimated_usage(self) -> dict[str, Any]:
-        """What a call took that a crash cut, by what the row has; nothing where nothing came."""
-        reasoning, text = self._base
-        answered = self.message.reasoning[reasoning:] + self.message.text[text:]
-        if not answered:
-            return {}
-        asked = prompt.estimate_messages(prompt.build(self.turns()))
-        tokens = prompt.estimate_tokens(answered)
-        return {
-            "prompt_tokens": asked,
-            "completion_tokens": tokens,
-            "total_tokens": asked + tokens,
-            "confidence": Confidence.ESTIMATED,
-        }
 
     def _show_end(self) -> None:
         """Make the reply's row say what its latest attempt came to."""
@@ -405,17 +381,28 @@ class Call(models.Model):
         return json.loads(self.usage_raw) if self.usage_raw else None
 
     @classmethod
-    def begin(cls, generation: Generation, model: str, attempt: int) -> "Call":
+    def begin(cls, generation: Generation, gateway: Gateway, model: str, attempt: int) -> "Call":
         """The row of a request that is about to be sent, so that no crash hides it."""
-        message = generation.message
         return cls.objects.create(
             generation=generation,
-            message=message,
-            gateway=generation.gateway,
-            gateway_slug=generation.gateway.slug if generation.gateway else "",
-            currency=generation.gateway.currency if generation.gateway else "",
+            message=generation.message,
+            gateway=gateway,
+            gateway_slug=gateway.slug,
+            currency=gateway.currency,
             user=generation.user,
             user_key=generation.user.key,
             model=model,
             attempt=attempt,
+        )
+
+    @classmethod
+    def begin_title(cls, conversation: Conversation, gateway: Gateway, model: str) -> "Call":
+        return cls.objects.create(
+            purpose=cls.Purpose.TITLE,
+            gateway=gateway,
+            gateway_slug=gateway.slug,
+            currency=gateway.currency,
+            user=conversation.owner,
+            user_key=conversation.owner.key,
+            model=model,
         )

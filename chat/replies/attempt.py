@@ -86,7 +86,7 @@ class Attempt:
             "links": tuple(self._links),
         }
         if usage is not None:
-            facts |= _reported(usage)
+            facts |= reported(usage)
         elif self.has_text and outcome.status != "complete":
             facts |= self._estimated()
         return CallEnd(**facts)
@@ -102,7 +102,8 @@ class Attempt:
         }
 
 
-def _reported(usage: Usage) -> dict[str, Any]:
+def reported(usage: Usage) -> dict[str, Any]:
+    """A gateway's usage as the columns of a call."""
     cost = nano(usage.cost)
     return {
         "prompt_tokens": usage.prompt_tokens,

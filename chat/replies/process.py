@@ -7,7 +7,6 @@ from django.conf import settings
 
 from chat.models import bells
 
-from .listing import list_models
 from .log import MemoryLogs
 from .runner import Runner
 
@@ -34,7 +33,6 @@ class Process:
         if settings.EMBEDDED:
             self.runner = Runner(self.logs)
             await self.runner.start()
-            self._listing = asyncio.get_running_loop().create_task(list_models(self.runner.client))
 
     def before_end(self, farewell: Callable[[], Awaitable[None]]) -> None:
         """Have `farewell` awaited after the replies have ended and before the process does."""

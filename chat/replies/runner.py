@@ -10,29 +10,36 @@ import contextvars
 import logging
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
 
 from chat.models import Call, Command, Gateway, Generation, Message, bells
-from chat.models.generations import Outcome
+from chat.models.generations import CallEnd, Outcome
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
-from . import prompt
+from . import branch, prompt, titles
 from .attempt import Attempt
 from .checkpoints import Writer
 from .database import in_database
 from .endpoints import endpoint_of
+from .listing import list_models, list_models_of
 from .log import Cursor, MemoryLogs
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
-FORGET_EVERY_S = 3600.0
+LIST_EVERY_S = 24 * 3600.0
+# What another gateway may do better; a request that can't be fulfilled stays one elsewhere.
+STANDS_IN_FOR = frozenset(
+    ("auth", "balance", "not_found", "rate_limit", "server", "connection", "timeout", "protocol")
+)
 
 
 @dataclass
@@ -41,8 +48,8 @@ class Job:
 
     generation: Generation
     message: Message
-    gateway: Gateway
-    endpoint: Endpoint
+    # The gateway that was chosen, then those that may stand in for it.
+    routes: deque[tuple[Gateway, Endpoint]]
     model: str
     turns: list[prompt.Turn]
 
@@ -51,6 +58,7 @@ class Job:
 class _Running:
     gateway: int
     task: asyncio.Task[None] | None = None
+    is_begun: bool = False
     # Why the task was cancelled; None while nobody did.
     ending: Outcome | None = None
     attempt: Attempt | None = None
@@ -83,22 +91,19 @@ class Runner:
             max_reply_bytes=settings.MAX_REPLY_BYTES,
         )
         self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def client(self) -> Client:
-        return self._client
+        self._asides: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Repair what an earlier process left, then begin to claim."""
-        swept = await in_database(Generation.sweep)([self.owner])
+        swept = await in_database(Generation.sweep)([self.owner], usage=branch.cut_usage)
         if swept:
             logger.warning("%d replies of an earlier process were marked interrupted", swept)
-        await in_database(Command.forget_old)()
         self._writer.start()
         context = contextvars.Context()
         self._tasks = [
             self._loop.create_task(self._claim_forever(), context=context),
             self._loop.create_task(self._listen_forever(), context=context),
+            self._loop.create_task(self._list_forever(), context=context),
         ]
 
     async def drain(self, limit_s: float) -> None:
@@ -113,7 +118,7 @@ class Runner:
         running = [r.task for r in self._running.values() if r.task]
         if running:
             await asyncio.wait(running, timeout=3)
-        for task in self._tasks:
+        for task in [*self._tasks, *self._asides]:
             task.cancel()
         self._writer.close()
         await self._client.aclose()
@@ -145,7 +150,7 @@ class Runner:
         lengths = (job.generation.saved_reasoning, job.generation.saved_text)
         self.logs.open(Cursor(pk, *lengths))
         self._writer.open(pk, job.generation.fence, lengths)
-        running = self._running[pk] = _Running(job.gateway.pk)
+        running = self._running[pk] = _Running(job.routes[0][0].pk)
         running.task = self._loop.create_task(
             self._run(job, running), context=contextvars.Context(), name=f"reply {pk}"
         )
@@ -161,12 +166,22 @@ class Runner:
                 self.stop(stopped)
             self._rung.set()
 
+    async def _list_forever(self) -> None:
+        while True:
+            try:
+                await list_models(self._client)
+                await in_database(Command.forget_old)()
+            except Exception:
+                logger.exception("Listing the models failed")
+            await asyncio.sleep(LIST_EVERY_S)
+
     # --- one reply ----------------------------------------------------------------------------
 
     async def _run(self, job: Job, running: _Running) -> None:
         pk = job.generation.pk
+        running.is_begun = True
         try:
-            outcome = await self._attempts(job, running)
+            outcome = running.ending or await self._attempts(job, running)
         except asyncio.CancelledError:
             if running.ending is None:
                 raise
@@ -175,7 +190,7 @@ class Runner:
             logger.exception("Generation %d failed through a defect of ours", pk)
             outcome = Outcome("failed", error_kind="internal")
         end = running.attempt.end(outcome) if running.attempt else None
-        if end and outcome.error_kind:
+        if outcome.error_kind:
             logger.info("Generation %d ended %s: %s", pk, outcome.status, outcome.error_kind)
         try:
             await asyncio.shield(asyncio.wrap_future(self._writer.end(pk, outcome, end)))
@@ -183,54 +198,56 @@ class Runner:
             self._running.pop(pk, None)
             self.logs.close(pk)
             self._rung.set()
+        if outcome.status == "complete" and not self.is_draining:
+            self._aside(titles.give(self._client, job.message.conversation_id))
 
     async def _attempts(self, job: Job, running: _Running) -> Outcome:
         """Call until there is a reply or a reason; what a reader has seen is never asked for twice."""
         began = time.monotonic()
-        number = 1
+        number = 0
         try:
             model = job.model or await self._default_model(job)
             messages = prompt.build(job.turns)
         except GatewayError as error:
             return failure(error)
         while True:
-            call = await in_database(Call.begin)(job.generation, model, number)
+            number += 1
+            gateway, endpoint = job.routes[0]
+            call = await in_database(Call.begin)(job.generation, gateway, model, number)
             running.attempt = attempt = Attempt(call.pk, job.generation.pk, self.logs, self._writer)
-            body = {"model": model, "messages": messages}
             try:
-                return await attempt.run(self._client, job.endpoint, body)
+                return await attempt.run(
+                    self._client, endpoint, {"model": model, "messages": messages}
+                )
             except GatewayError as error:
                 outcome = failure(error, attempt.has_text)
-                if attempt.has_text:
-                    return outcome
-                if error.reason == "include_usage" and job.endpoint.include_usage:
-                    await in_database(_forget_include_usage)(job.gateway)
-                    job.endpoint = replace(job.endpoint, include_usage=False)
-                    delay: float | None = 0.0
-                else:
-                    delay = retry_delay_s(error, number, time.monotonic() - began)
-                    number += 1
+                elapsed_s = time.monotonic() - began
+                delay = None if attempt.has_text else _delay_s(error, job, number, elapsed_s)
                 if delay is None:
                     return outcome
-                await in_database(Call.end)(attempt.end(outcome))
-                running.attempt = None
-                if delay:
-                    self.logs.tell(
-                        job.generation.pk, note=f"retry {number} {time.time() + delay:.0f}"
-                    )
-                    await asyncio.sleep(delay)
+            await in_database(_note_attempt)(job, attempt.end(outcome))
+            running.attempt = None
+            if delay:
+                self.logs.tell(job.generation.pk, note=f"retry {number} {time.time() + delay:.0f}")
+                await asyncio.sleep(delay)
 
     async def _default_model(self, job: Job) -> str:
         """The first model that the gateway lists; asked for where the list isn't known yet."""
-        listed = await in_database(job.gateway.default_model)()
+        gateway, endpoint = job.routes[0]
+        listed = await in_database(gateway.default_model)()
         if not listed:
-            names = [model.id for model in await self._client.models(job.endpoint)]
-            await in_database(job.gateway.replace_models)(names)
-            listed = names[0] if names else ""
+            await list_models_of(self._client, gateway, endpoint)
+            listed = await in_database(gateway.default_model)()
         if not listed:
             raise GatewayError("not_found", reason="model")
         await in_database(_note_model)(job.message.pk, listed)
         return listed
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that no reply waits for."""
+        task = self._loop.create_task(work, context=contextvars.Context())
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
     # --- endings that come from outside ---------------------------------------------------------
 
@@ -238,7 +255,9 @@ class Runner:
         running = self._running.get(generation)
         if running and running.task and running.ending is None:
             running.ending = outcome
-            running.task.cancel()
+            # One that has not begun would be cancelled outside of its own hands, and never end.
+            if running.is_begun:
+                running.task.cancel()
 
     def _lose(self, generation: int) -> None:
         """The row is not ours any more: whoever took it has said how it ended."""
@@ -266,6 +285,28 @@ def failure(error: GatewayError, has_text: bool = False) -> Outcome:
     )
 
 
+def _delay_s(error: GatewayError, job: Job, number: int, elapsed_s: float) -> float | None:
+    """How long to wait before the next attempt, over `job.routes[0]`; None for no further one."""
+    gateway, endpoint = job.routes[0]
+    if error.reason == "include_usage" and endpoint.include_usage:
+        job.routes[0] = (gateway, replace(endpoint, include_usage=False))
+        return 0.0
+    if error.kind in STANDS_IN_FOR and len(job.routes) > 1:
+        job.routes.popleft()
+        return 0.0
+    return retry_delay_s(error, number, elapsed_s)
+
+
+def _note_attempt(job: Job, end: CallEnd) -> None:
+    """Record an attempt that brought nothing, and what was learned from it."""
+    Call.end(end)
+    gateway, endpoint = job.routes[0]
+    if gateway.takes_include_usage and not endpoint.include_usage:
+        Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)
+    if gateway.pk != job.message.gateway_id:
+        Message.objects.filter(pk=job.message.pk).update(gateway=gateway)
+
+
 def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
     full = [pk for pk, slots in Gateway.objects.values_list("pk", "slots") if busy[pk] >= slots]
     generation = Generation.claim(owner, full)
@@ -283,16 +324,11 @@ def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
     return Job(
         generation=generation,
         message=message,
-        gateway=gateway,
-        endpoint=endpoint_of(gateway),
+        routes=deque((g, endpoint_of(g)) for g in [gateway, *gateway.stand_ins(message.model)]),
         model=message.model,
-        turns=generation.turns(),
+        turns=branch.turns(generation),
     )
 
 
 def _note_model(message: int, model: str) -> None:
     Message.objects.filter(pk=message).update(model=model)
-
-
-def _forget_include_usage(gateway: Gateway) -> None:
-    Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)

@@ -1,0 +1,40 @@
+"""What a generation asks of the model, read from its branch."""
+
+from typing import Any
+
+from chat.models import Generation
+from chat.models.generations import Confidence
+
+from . import prompt
+
+
+def turns(generation: Generation) -> list[prompt.Turn]:
+    """The branch down to the question, and what a reply has that is to be continued."""
+    messages = generation.conversation.messages.only("id", "parent_id", "role", "text")
+    rows = {message.pk: message for message in messages}
+    found = []
+    step = rows.get(generation.message.parent_id)
+    while step is not None:
+        found.append(prompt.Turn(step.role, step.text))
+        step = rows.get(step.parent_id)
+    found.reverse()
+    if generation.kind == "continue":
+        had = generation.message.text[: generation.base_text]
+        found += [prompt.Turn("assistant", had), prompt.Turn("user", prompt.GO_ON)]
+    return found
+
+
+def cut_usage(generation: Generation) -> dict[str, Any]:
+    """Columns for a call that a crash cut, by what the row has of it; none where nothing came."""
+    message = generation.message
+    answered = message.reasoning[generation.base_reasoning :] + message.text[generation.base_text :]
+    if not answered:
+        return {}
+    asked = prompt.estimate_messages(prompt.build(turns(generation)))
+    tokens = prompt.estimate_tokens(answered)
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": tokens,
+        "total_tokens": asked + tokens,
+        "confidence": Confidence.ESTIMATED,
+    }

@@ -1,0 +1,71 @@
+"""A short title for a conversation, by a cheap model that an owner picked; nothing waits for it."""
+
+import logging
+
+from django.conf import settings
+
+from chat.models import Call, Conversation, LanguageModel, Message
+from chat.models.generations import CallEnd
+from chat.upstream.client import Client
+from chat.upstream.errors import GatewayError
+
+from .attempt import reported
+from .database import in_database
+from .endpoints import endpoint_of
+
+logger = logging.getLogger(__name__)
+EXCERPT_CHARS = 1500
+MAX_TOKENS = 40
+TOTAL_S = 60
+TASK = (
+    "Give this conversation a title of two to six words, in the language of the conversation."
+    " Answer with the title alone: no quotes, no full stop, no Markdown."
+)
+
+
+async def give(client: Client, conversation: int) -> None:
+    """Ask for a title once the first reply is there; without a title model nothing is asked."""
+    found = await in_database(_due)(conversation) if settings.TITLES else None
+    if found is None:
+        return
+    model, excerpt, call = found
+    body = {
+        "model": model.name,
+        "max_tokens": MAX_TOKENS,
+        "messages": [{"role": "system", "content": TASK}, {"role": "user", "content": excerpt}],
+    }
+    try:
+        completion = await client.complete(endpoint_of(model.gateway), body, total_s=TOTAL_S)
+    except GatewayError as error:
+        logger.info("No title for conversation %d: %s", conversation, error)
+        end = CallEnd(call.pk, error_kind=error.kind, error_message=error.message or "")
+        await in_database(Call.end)(end)
+        return
+    used = reported(completion.usage) if completion.usage else {}
+    end = CallEnd(call.pk, finish_reason=completion.finish_reason or "", **used)
+    await in_database(_take)(conversation, end, one_line(completion.text))
+
+
+def one_line(text: str) -> str:
+    """A model's answer as a title: the first line, without the dressing that models put on."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line.strip("#*_`\"'«»“”„ ").rstrip(".").strip()
+
+
+def _due(conversation: int) -> tuple[LanguageModel, str, Call] | None:
+    row = Conversation.objects.alive().select_related("owner").filter(pk=conversation).first()
+    model = LanguageModel.title_model()
+    if row is None or model is None or row.title_source != Conversation.TitleSource.WORDS:
+        return None
+    turns = list(row.branch().values_list("role", "text")[:3])
+    if len(turns) != 2 or turns[1][0] != Message.Role.ASSISTANT:
+        return None
+    excerpt = "\n\n".join(f"{role}: {text[:EXCERPT_CHARS]}" for role, text in turns)
+    return model, excerpt, Call.begin_title(row, model.gateway, model.name)
+
+
+def _take(conversation: int, end: CallEnd, title: str) -> None:
+    Call.end(end)
+    row = Conversation.objects.alive().select_related("owner").filter(pk=conversation).first()
+    if row is not None:
+        row.take_title(title)
