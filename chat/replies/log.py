@@ -123,8 +123,10 @@ class MemoryLogs:
             if reasoning or text or log.closed or state != told:
                 told = state
                 cursor = Cursor(cursor.generation, log.reasoning.end, log.text.end)
-                yield Slice(cursor, reasoning, text, log.note, log.saved, log.closed)
-                if log.closed:
+                news = Slice(cursor, reasoning, text, log.note, log.saved, log.closed)
+                yield news
+                # Not log.closed: more may have come, and the end too, while the reader was busy.
+                if news.closed:
                     return
             if changed is log.changed:
                 await asyncio.shield(changed)
