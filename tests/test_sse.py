@@ -115,6 +115,15 @@ def test_what_exceeds_the_bound_ends_the_stream_and_keeps_what_came_before(hosti
     assert told(body) == [("", b"kept")]
 
 
+def test_lines_that_never_make_an_event_end_the_stream() -> None:
+    for line in (b": keep-alive\n", b"\n", b"unknown: x\n", b"event: x\n"):
+        parser = Parser()
+        parser.feed(line * 150_000 + b"data: x\n\n" + line * 150_000)
+        assert not parser.overflowed
+        parser.feed(line * 60_000)
+        assert parser.overflowed
+
+
 def test_an_endless_line_takes_bounded_memory() -> None:
     parser = Parser(max_event_bytes=100_000)
     tracemalloc.start()

@@ -177,8 +177,8 @@ class Client:
                     yield item
                 if parser.overflowed or chunks.size > self._max_body_bytes:
                     reader.fail(GatewayError("protocol", reason="too_long"))
-                    break
-                if reader.is_over:
+                # After a gateway's own error usage may follow; garbage is not worth the wait.
+                if reader.is_over or (reader.error and reader.error.kind == "protocol"):
                     break
                 if clock.note(has_payload=bool(items)):
                     yield Waiting()

@@ -8,6 +8,7 @@ by `flush` with `is_whole` false, since gateways leave out the last blank line.
 import msgspec
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+MAX_IDLE_LINES = 200_000
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -23,8 +24,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class Parser:
     """Feed it the body in any pieces; the events are the same however it is cut.
 
-    A line or an event above `max_event_bytes` sets `overflowed` and ends the stream: what came
-    before it is returned, what comes after it is ignored.
+    A line or an event above `max_event_bytes`, or MAX_IDLE_LINES lines without an event, set
+    `overflowed` and end the stream: what came before is returned, what comes after is ignored.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -35,6 +36,7 @@ class Parser:
         self._after_cr = False
         self._at_start = True
         self._is_begun = False  # whether lines of an event that has not ended are in the fields
+        self._idle_lines = 0
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._name = ""
@@ -65,6 +67,7 @@ class Parser:
                 and end - at <= self._max_event_bytes
             ):
                 events.append(Event(chunk[at + 6 : end], "", self._id))
+                self._idle_lines = 0
                 at = end + 2
             else:
                 self._read_line(chunk[at:end], events)
@@ -93,15 +96,18 @@ class Parser:
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _read_line(self, line: bytes, events: list[Event]) -> None:
-        if line:
-            if self._check(len(line)):
-                self._read_field(line)
-        else:
+        self._idle_lines += 1
+        if not line:
             self._dispatch(events)
+        elif self._check(len(line)):
+            self._read_field(line)
+        if self._idle_lines > MAX_IDLE_LINES:
+            self._overflow()
 
     def _dispatch(self, events: list[Event]) -> None:
         if self._data:
             events.append(self._event())
+            self._idle_lines = 0
         self._name = ""
         self._is_begun = False
 
@@ -131,7 +137,10 @@ class Parser:
     def _check(self, size: int) -> bool:
         """Whether a line or an event of this size is within bounds; else the stream is over."""
         if size > self._max_event_bytes:
-            self.overflowed = True
-            self._partial.clear()
-            self._data.clear()
+            self._overflow()
         return not self.overflowed
+
+    def _overflow(self) -> None:
+        self.overflowed = True
+        self._partial.clear()
+        self._data.clear()
