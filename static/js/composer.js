@@ -1,64 +1,64 @@
 // The message field: what Enter does, what goes with a send, and what a send leaves behind.
-const form = document.getElementById("composer");
-const text = form.elements.namedItem("text");
-const messages = document.getElementById("messages");
-const isTouch = matchMedia("(pointer: coarse)");
-let sent = "";
+const form = document.getElementById("composer")
+const text = form.elements.namedItem("text")
+const messages = document.getElementById("messages")
+const isTouch = matchMedia("(pointer: coarse)")
+let sent = ""
 
 function isSending(event) {
-  const isComposing = event.isComposing || event.keyCode === 229;
-  return event.key === "Enter" && !isComposing && !event.shiftKey && !isTouch.matches;
+  const isComposing = event.isComposing || event.keyCode === 229
+  return event.key === "Enter" && !isComposing && !event.shiftKey && !isTouch.matches
 }
 
 function fit() {
-  if (CSS.supports("field-sizing", "content")) return;
-  text.style.blockSize = "auto";
-  text.style.blockSize = `${text.scrollHeight}px`;
+  if (CSS.supports("field-sizing", "content")) return
+  text.style.blockSize = "auto"
+  text.style.blockSize = `${text.scrollHeight}px`
 }
 
-text.addEventListener("input", fit);
+text.addEventListener("input", fit)
 text.addEventListener("keydown", (event) => {
   if (isSending(event)) {
-    event.preventDefault();
-    form.requestSubmit();
+    event.preventDefault()
+    form.requestSubmit()
   } else if (event.key === "ArrowUp" && !text.value) {
-    const questions = messages.querySelectorAll("[data-role=user]");
-    [...questions].at(-1)?.querySelector("[name=edit]")?.click();
+    const edits = [...messages.querySelectorAll("[data-role=user] [name=edit]")]
+    edits.at(-1)?.click()
   }
-});
+})
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented) return;
-  if (document.querySelector("dialog[open], :popover-open")) return;
-  messages.querySelector("[name=stop]")?.click();
-});
+  if (event.key !== "Escape" || event.defaultPrevented) return
+  if (document.querySelector("dialog[open], :popover-open")) return
+  messages.querySelector("[name=stop]")?.click()
+})
 
 // In the capture phase, so that it comes before htmx.
 document.addEventListener("submit", (event) => {
-  if (event.target !== form) return;
+  if (event.target !== form) return
   if (!text.value.trim()) {
-    event.preventDefault();
-    event.stopPropagation();
-    text.focus();
-    return;
+    event.preventDefault()
+    event.stopPropagation()
+    text.focus()
+    return
   }
-  form.elements.namedItem("parent").value = messages.lastElementChild?.dataset.message ?? "";
-  sent = text.value;
-}, true);
+  form.elements.namedItem("parent").value = messages.lastElementChild?.dataset.message ?? ""
+  sent = text.value
+}, true)
 
 form.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target !== form || !event.detail.successful) return;
-  if (text.value === sent) text.value = "";
-  fit();
-  const { send } = document.getElementById("state").dataset;
-  if (send) form.action = send;
-  document.dispatchEvent(new CustomEvent("potok:sent"));
-  if (!isTouch.matches) text.focus();
-});
+  if (event.target !== form || !event.detail.successful) return
+  if (text.value === sent) text.value = ""
+  fit()
+  const { send } = document.getElementById("state").dataset
+  if (send) form.action = send
+  document.dispatchEvent(new CustomEvent("potok:sent"))
+  if (!isTouch.matches) text.focus()
+})
 
 // A command takes its button away; the focus goes to where the next thing is written.
 messages.addEventListener("htmx:afterRequest", () => {
-  if (document.activeElement === document.body && !isTouch.matches) text.focus();
-});
+  if (document.activeElement === document.body && !isTouch.matches) text.focus()
+})
 
-fit();
+fit()

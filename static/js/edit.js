@@ -1,32 +1,32 @@
 // The form over a question that is being edited: it keeps its text until the server has it.
-const messages = document.getElementById("messages");
+const messages = document.getElementById("messages")
 
 function cancel(form) {
-  const article = form.closest("article");
-  form.remove();
-  article.querySelector("[name=edit]")?.focus();
+  const article = form.closest("article")
+  form.remove()
+  article.querySelector("[name=edit]")?.focus()
 }
 
 messages.addEventListener("htmx:afterSettle", () => {
-  const text = messages.querySelector(".edit textarea:focus");
-  text?.setSelectionRange(text.value.length, text.value.length);
-});
+  const text = messages.querySelector(".edit textarea:focus")
+  text?.setSelectionRange(text.value.length, text.value.length)
+})
 
 messages.addEventListener("click", (event) => {
-  if (!event.target.closest(".edit [name=cancel]")) return;
-  event.preventDefault();
-  cancel(event.target.closest(".edit"));
-});
+  if (!event.target.closest(".edit [name=cancel]")) return
+  event.preventDefault()
+  cancel(event.target.closest(".edit"))
+})
 
 messages.addEventListener("keydown", (event) => {
-  const form = event.target.closest(".edit");
-  if (!form || event.isComposing || event.keyCode === 229) return;
+  const form = event.target.closest(".edit")
+  if (!form || event.isComposing || event.keyCode === 229) return
   if (event.key === "Escape") {
-    event.preventDefault();
-    cancel(form);
+    event.preventDefault()
+    cancel(form)
   } else if (event.key === "Enter" && !event.shiftKey && event.target.matches("textarea")) {
-    if (matchMedia("(pointer: coarse)").matches) return;
-    event.preventDefault();
-    form.requestSubmit();
+    if (matchMedia("(pointer: coarse)").matches) return
+    event.preventDefault()
+    form.requestSubmit()
   }
-});
+})

@@ -1,120 +1,120 @@
 // The model field as a combobox over its datalist: typed or picked, by keyboard or pointer.
 class ModelPicker extends HTMLElement {
   connectedCallback() {
-    this.input = this.querySelector("input");
-    this.popup = this.querySelector(".models");
-    this.list = this.querySelector("[role=listbox]");
-    this.choices = [...this.querySelectorAll("option")];
-    this.gateway = this.input.form.elements.namedItem("gateway");
-    this.input.removeAttribute("list");
-    this.input.role = "combobox";
-    this.input.ariaAutoComplete = "list";
-    this.input.ariaExpanded = "false";
-    this.input.setAttribute("aria-controls", this.list.id);
+    this.input = this.querySelector("input")
+    this.popup = this.querySelector(".models")
+    this.list = this.querySelector("[role=listbox]")
+    this.choices = [...this.querySelectorAll("option")]
+    this.gateway = this.input.form.elements.namedItem("gateway")
+    this.input.removeAttribute("list")
+    this.input.role = "combobox"
+    this.input.ariaAutoComplete = "list"
+    this.input.ariaExpanded = "false"
+    this.input.setAttribute("aria-controls", this.list.id)
 
-    this.input.addEventListener("focus", () => this.input.select());
-    this.input.addEventListener("click", () => this.open(""));
-    this.input.addEventListener("blur", () => this.close());
+    this.input.addEventListener("focus", () => this.input.select())
+    this.input.addEventListener("click", () => this.open(""))
+    this.input.addEventListener("blur", () => this.close())
     this.input.addEventListener("input", () => {
-      this.gateway.value = "";
-      this.open(this.input.value);
-    });
-    this.input.addEventListener("keydown", (event) => this.pressed(event));
+      this.gateway.value = ""
+      this.open(this.input.value)
+    })
+    this.input.addEventListener("keydown", (event) => this.pressed(event))
     // Not click: the field would lose the focus first, and the list with it.
-    this.list.addEventListener("pointerdown", (event) => event.preventDefault());
-    this.list.addEventListener("click", (event) => this.pick(event.target.closest("[role=option]")));
+    this.list.addEventListener("pointerdown", (event) => event.preventDefault())
+    this.list.addEventListener("click", (event) => this.pick(event.target.closest("[role=option]")))
   }
 
   get isOpen() {
-    return !this.popup.hidden;
+    return !this.popup.hidden
   }
 
   open(words) {
-    const wanted = words.trim().toLowerCase();
-    const found = this.choices.filter((choice) => choice.value.toLowerCase().includes(wanted));
+    const wanted = words.trim().toLowerCase()
+    const found = this.choices.filter((choice) => choice.value.toLowerCase().includes(wanted))
     const groups = Map.groupBy
       ? Map.groupBy(found, (choice) => choice.dataset.gateway)
-      : new Map([["", found]]);
-    this.list.replaceChildren(...[...groups.values()].map((group) => this.group(group)));
-    this.list.hidden = !found.length;
-    this.popup.hidden = false;
-    this.input.ariaExpanded = "true";
-    this.mark(this.options.find((option) => option.dataset.value === this.input.value));
+      : new Map([["", found]])
+    this.list.replaceChildren(...[...groups.values()].map((group) => this.group(group)))
+    this.list.hidden = !found.length
+    this.popup.hidden = false
+    this.input.ariaExpanded = "true"
+    this.mark(this.options.find((option) => option.dataset.value === this.input.value))
   }
 
   group(choices) {
-    const group = document.createElement("div");
-    const label = document.createElement("div");
-    group.role = "group";
-    group.ariaLabel = label.textContent = choices[0].textContent;
-    label.className = "gateway";
-    label.ariaHidden = "true";
-    group.append(label, ...choices.map((choice) => this.option(choice)));
-    return group;
+    const group = document.createElement("div")
+    const label = document.createElement("div")
+    group.role = "group"
+    group.ariaLabel = label.textContent = choices[0].textContent
+    label.className = "gateway"
+    label.ariaHidden = "true"
+    group.append(label, ...choices.map((choice) => this.option(choice)))
+    return group
   }
 
   option(choice) {
-    const option = document.createElement("div");
-    option.role = "option";
-    option.id = `model-${this.choices.indexOf(choice)}`;
-    option.ariaSelected = "false";
-    option.dataset.value = option.textContent = choice.value;
-    option.dataset.gateway = choice.dataset.gateway;
-    return option;
+    const option = document.createElement("div")
+    option.role = "option"
+    option.id = `model-${this.choices.indexOf(choice)}`
+    option.ariaSelected = "false"
+    option.dataset.value = option.textContent = choice.value
+    option.dataset.gateway = choice.dataset.gateway
+    return option
   }
 
   get options() {
-    return [...this.list.querySelectorAll("[role=option]")];
+    return [...this.list.querySelectorAll("[role=option]")]
   }
 
   get marked() {
-    return this.list.querySelector("[aria-selected=true]");
+    return this.list.querySelector("[aria-selected=true]")
   }
 
   mark(option) {
-    if (this.marked) this.marked.ariaSelected = "false";
-    if (option) option.ariaSelected = "true";
-    this.input.setAttribute("aria-activedescendant", option?.id ?? "");
-    option?.scrollIntoView({ block: "nearest" });
+    if (this.marked) this.marked.ariaSelected = "false"
+    if (option) option.ariaSelected = "true"
+    this.input.setAttribute("aria-activedescendant", option?.id ?? "")
+    option?.scrollIntoView({ block: "nearest" })
   }
 
   close() {
-    this.popup.hidden = true;
-    this.input.ariaExpanded = "false";
-    this.input.removeAttribute("aria-activedescendant");
+    this.popup.hidden = true
+    this.input.ariaExpanded = "false"
+    this.input.removeAttribute("aria-activedescendant")
   }
 
   pick(option) {
-    if (!option) return;
-    this.input.value = option.dataset.value;
-    this.gateway.value = option.dataset.gateway;
-    this.leave();
+    if (!option) return
+    this.input.value = option.dataset.value
+    this.gateway.value = option.dataset.gateway
+    this.leave()
   }
 
   leave() {
-    this.close();
-    this.input.form.elements.namedItem("text").focus();
+    this.close()
+    this.input.form.elements.namedItem("text").focus()
   }
 
   pressed(event) {
-    if (event.isComposing) return;
+    if (event.isComposing) return
     if (event.key === "Enter") {
-      event.preventDefault();
-      if (this.isOpen && this.marked) this.pick(this.marked);
-      else this.leave();
+      event.preventDefault()
+      if (this.isOpen && this.marked) this.pick(this.marked)
+      else this.leave()
     } else if (event.key === "Escape" && this.isOpen) {
-      event.preventDefault();
-      this.close();
+      event.preventDefault()
+      this.close()
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      event.preventDefault();
-      if (!this.isOpen) return this.open("");
-      const options = this.options;
-      const step = event.key === "ArrowDown" ? 1 : -1;
-      const place = options.indexOf(this.marked);
-      const start = place < 0 && step < 0 ? 0 : place;
-      this.mark(options.at((start + step) % options.length));
+      event.preventDefault()
+      if (!this.isOpen) return this.open("")
+      const options = this.options
+      const step = event.key === "ArrowDown" ? 1 : -1
+      const place = options.indexOf(this.marked)
+      const start = place < 0 && step < 0 ? 0 : place
+      this.mark(options.at((start + step) % options.length))
     }
   }
 }
 
-customElements.define("model-picker", ModelPicker);
+customElements.define("model-picker", ModelPicker)

@@ -1,46 +1,46 @@
 // What all htmx requests of the page share: the token, the key, and where a refusal is shown.
-const alertPlace = document.getElementById("composer-alert");
-const commands = document.getElementById("act");
+const alertPlace = document.getElementById("composer-alert")
+const commands = document.getElementById("act")
 
 function cookie(name) {
-  const pair = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
-  return pair?.slice(name.length + 1) ?? "";
+  const pair = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`))
+  return pair?.slice(name.length + 1) ?? ""
 }
 
 /** A key that no other send has; crypto.randomUUID is missing on plain http. */
 function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 }
 
 function show(id) {
-  alertPlace.replaceChildren(document.getElementById(id).content.cloneNode(true));
+  alertPlace.replaceChildren(document.getElementById(id).content.cloneNode(true))
 }
 
 document.addEventListener("htmx:configRequest", (event) => {
-  event.detail.headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie);
+  event.detail.headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie)
   // A form's address may have changed since htmx read it: the first send gives it a conversation.
-  if (event.target.matches("form")) event.detail.path = event.target.getAttribute("action");
-});
+  if (event.target.matches("form")) event.detail.path = event.target.getAttribute("action")
+})
 
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const { detail } = event;
+  const { detail } = event
   // White space between messages would be a text node that a fresh page doesn't have.
-  detail.serverResponse = detail.serverResponse.trim();
-  if (detail.isError && detail.xhr.getResponseHeader("HX-Retarget")) detail.shouldSwap = true;
-});
+  detail.serverResponse = detail.serverResponse.trim()
+  if (detail.isError && detail.xhr.getResponseHeader("HX-Retarget")) detail.shouldSwap = true
+})
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  const form = event.target.closest("form") ?? commands;
+  const form = event.target.closest("form") ?? commands
   // The same key goes with each try of the same command, so that the server does it once.
-  if (!event.detail.successful) return;
-  alertPlace.replaceChildren();
-  const key = form.elements.namedItem("client_key");
-  if (key) key.value = newKey();
-});
+  if (!event.detail.successful) return
+  alertPlace.replaceChildren()
+  const key = form.elements.namedItem("client_key")
+  if (key) key.value = newKey()
+})
 
-document.addEventListener("htmx:sendError", () => show("alert-network"));
-document.addEventListener("htmx:timeout", () => show("alert-network"));
+document.addEventListener("htmx:sendError", () => show("alert-network"))
+document.addEventListener("htmx:timeout", () => show("alert-network"))
 document.addEventListener("htmx:responseError", (event) => {
-  if (!event.detail.xhr.getResponseHeader("HX-Retarget")) show("alert-server");
-});
+  if (!event.detail.xhr.getResponseHeader("HX-Retarget")) show("alert-server")
+})
