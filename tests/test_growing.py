@@ -2,7 +2,6 @@
 
 import random
 import re
-import unicodedata
 from html import escape
 from html.parser import HTMLParser
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.rendering.growing import UNIT_MAX_CHARS
 from chat.rendering.markdown import Growing, Patch, render
 
 VOID = {"br", "hr", "input"}
@@ -183,7 +183,7 @@ class Page:
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text))
+    return re.findall(r"[^\W\d_]{2,}", text)
 
 
 def final(text: str) -> list[str]:
@@ -201,11 +201,12 @@ def grown(pieces: list[str]) -> tuple[Growing, Page]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_reply_cut_at_any_place_ends_as_the_whole_text(name: str) -> None:
     text = TEXTS[name]
+    blocks = render(text)
     for cut in range(len(text) + 1):
         growing, page = grown([text[:cut], text[cut:]])
         page.apply(growing.finish())
-        assert page.html == final(text)
-        assert growing.blocks == render(text)
+        assert page.html == [block.html for block in blocks]
+        assert growing.blocks == blocks
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 20])
@@ -248,3 +249,159 @@ def test_any_markup_in_any_deltas_ends_as_the_whole_text(
     page.apply(growing.finish())
     assert page.html == final(text)
     assert growing.blocks == render(text)
+
+
+# --- what is seen on the way ---
+
+
+def seen(text: str) -> list[str]:
+    """The page's text after each character."""
+    growing, page, states = Growing(), Page(), []
+    for character in text:
+        page.apply(growing.grow(character))
+        states.append(page.text)
+    return states
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("**bold *and both*** ~~gone~~ __so__", "*_~"),
+        ("some `code` and ``more code``", "``"),
+        ("[a link](https://example.com/path) here", "[]()"),
+        ("[a link][ref] here\n\n[ref]: http://x.y\n", ":"),
+        ("![a picture](https://example.com/a.png)", "[]()"),
+        ("# A heading\n\n## Another **one**\n", "#*"),
+        ("- one\n- **two**\n  - three\n\n1. four\n2. five\n", "-*12."),
+        ("- [ ] to do\n- [x] done\n", "-[]"),
+        ("> said **so**\n> again\n", ">*"),
+        ("```python\nx = 1\n```\n", "`"),
+        ("| a | b |\n|---|---|\n| **c** | `d` |\n", "|-*`"),
+        ("so $x_1^2$ and \\(a_b\\) and \\[c_d\\]\n\n$$\ne_f\n$$\n", "$\\"),
+        ("a rule\n\n---\n\nand <https://example.com/x> too", "-<>"),
+    ],
+)
+def test_markup_never_flashes(text: str, marks: str) -> None:
+    for state in seen(text):
+        for mark in marks:
+            assert mark not in state.replace("https://", "").replace("example.com", "")
+
+
+@pytest.mark.parametrize("name", set(TEXTS) - {"definitions", "footnotes", "maths", "reserved"})
+def test_all_words_are_seen_while_a_reply_grows(name: str) -> None:
+    text = TEXTS[name]
+    for length, state in enumerate(seen(text), 1):
+        # The last line may still be held back, while it could become something else.
+        whole = text[:length].rpartition("\n")[0]
+        kept = re.sub(r"\]\([^)]*\)?|```.*|~~~.*|\[.*\]: .*|- \[x\]", "", whole)
+        for word in words(kept):
+            assert word in state, (text[:length], state)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_finished_blocks_stay_as_they_are(name: str) -> None:
+    growing, size = Growing(), 0
+    for character in TEXTS[name]:
+        for patch in growing.grow(character):
+            assert patch.index >= size - 2
+        size = len(growing.blocks)
+
+
+def test_a_link_definition_that_comes_late_takes_effect_at_the_end_alone() -> None:
+    growing, page = grown(["see [this] now\n\n", "more\n\n", "[this]: http://x.y\n\nend"])
+    assert "[this]" in page.html[0]
+    patches = growing.finish()
+    assert [(patch.kind, patch.index) for patch in patches] == [("block", 0)]
+    assert 'href="http://x.y"' in patches[0].html
+
+
+def test_a_link_definition_works_for_all_that_follows() -> None:
+    _, page = grown(["[this]: http://x.y\n\n", "see [this]\n\n", "- and\n- [this] now\n"])
+    assert [html.count("http://x.y") for html in page.html] == [1, 1]
+
+
+# --- what a delta costs ---
+
+
+def kinds(pieces: list[str]) -> list[list[str]]:
+    growing = Growing()
+    return [[patch.kind for patch in growing.grow(piece)] for piece in pieces]
+
+
+def test_code_grows_by_text() -> None:
+    pieces = ["```py\nx", " = 1", "\ny = 2\n", "``", "`\n", "\nend"]
+    assert kinds(pieces) == [["block"], ["text"], ["text"], [], ["block"], ["block"]]
+
+
+def test_text_is_placed_by_utf_16_units() -> None:
+    growing = Growing()
+    growing.grow("```\n🙂я")
+    assert growing.grow("x") == [Patch("text", 0, 3, "x")]
+
+
+def test_lists_grow_by_item() -> None:
+    pieces = ["- a\n", "- b", "c\n", "- d\n  - e\n", "- f\n- g\n", "\nend"]
+    items = [["block"], ["item"], ["item"], ["item"], ["item", "item"], ["block"]]
+    assert kinds(pieces) == items
+
+
+def test_tables_grow_by_row() -> None:
+    pieces = ["| a | b |\n|---|---|\n", "| 1 |", " 2 |\n", "| 3 | 4 |\n| 5 | 6 |\n", "\nend"]
+    assert kinds(pieces) == [["block"], [], ["block"], ["item", "item"], ["block"]]
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        ("", "- item **{}**\n"),
+        ("", "{}. item\n\n"),
+        ("| a | b |\n|---|---|\n", "| {} | *b* |\n"),
+        ("```python\n", "x = {}\n"),
+        ("", "A *paragraph* {}.\n\n"),
+        ("", "a line **{}**\n"),
+        ("> ", "word {} "),
+        ("- a\n", "  - nested {}\n"),
+    ],
+)
+def test_the_thousandth_line_costs_no_more_than_an_early_one(start: str, line: str) -> None:
+    growing = Growing()
+    growing.grow(start)
+    lines = [line.format(number) for number in range(3_000)]
+    sizes = []
+    for at in range(0, 3_000, 10):
+        sizes.append(sum(len(patch.html) for patch in growing.grow("".join(lines[at : at + 10]))))
+    # An open unit may be shown anew until it is too long for that; after it, only what is new is.
+    assert max(sizes) < 8 * UNIT_MAX_CHARS
+    assert sum(sizes[250:]) < 50 * 1_500
+
+
+@given(st.lists(fragments, max_size=60), st.integers(0, 60))
+def test_a_reader_who_comes_later_ends_with_the_same_page(parts: list[str], joined: int) -> None:
+    growing, page, late = Growing(), Page(), Page()
+    had = 0
+    for number, part in enumerate(parts):
+        patches = growing.grow(part)
+        page.apply(patches)
+        if number < joined:
+            late.apply(patches)
+            had = growing.length
+        elif number > joined + 3:
+            late.apply(patches)
+        elif number == joined + 3:
+            late.apply(growing.since(had))
+            assert late.html == page.html
+    patches = growing.finish()
+    page.apply(patches)
+    late.apply(growing.since(had))
+    assert late.html == page.html == final("".join(parts))
+
+
+def test_patches_applied_twice_change_nothing() -> None:
+    growing, page = Growing(), Page()
+    text = TEXTS["everything"]
+    for at in range(0, len(text), 9):
+        for patch in growing.grow(text[at : at + 9]):
+            page.apply([patch])
+            if patch.kind != "text":  # a page that already has the text sees it by its length
+                page.apply([patch])
+    assert page.html == [block.html for block in growing.blocks]

@@ -3,7 +3,9 @@
 import re
 from typing import NamedTuple
 
-from chat.rendering.parse import GUARD, OPEN, Piece, parse, plain
+from chat.rendering.parse import GUARD, Piece, parse, plain
+from chat.rendering.sanitise import sanitise
+from chat.rendering.shape import OPEN
 
 
 class Block(NamedTuple):
@@ -32,9 +34,10 @@ def end_to_end(starts: list[int], length: int, htmls: list[str]) -> list[Block]:
 
 
 def pieces_of(source: str, *, is_open: bool = False) -> list[Piece]:
-    """As `parse`, but the text as it was written where a library fails."""
+    """The parsed and sanitised blocks; the text as it was written where a library fails."""
     try:
-        return parse(source, is_open=is_open)
+        pieces = parse(source, is_open=is_open)
+        return [piece._replace(html=sanitise(piece.html)) for piece in pieces]
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001  # a panic in Rust is no Exception

@@ -7,7 +7,8 @@ made anew with each delta, and no part of it stays once the text is complete.
 
 import re
 
-from chat.rendering.parse import GUARD, OPEN
+from chat.rendering.parse import GUARD
+from chat.rendering.shape import OPEN
 
 FORMULA_MAX_CHARS = 80
 DISPLAY_MAX_CHARS = 2_000
@@ -151,7 +152,9 @@ def _closed_row(row: str) -> str:
 
 # --- within a paragraph ---
 
-_TOKEN = re.compile(r"\\[\s\S]?|`+|\$\$?|[*]+|_+|~+|!?\[|\]|<(?:https?:|mailto:)[^\s<>]*$")
+_TOKEN = re.compile(
+    r"\\[\s\S]?|`+|\$\$?|[*]+|_+|~+|!?\[|\]|<(?:(?:https?:|mailto:)[^\s<>]*|h?t?t?p?s?)$"
+)
 _LINK_END = re.compile(
     r"\((?:<[^<>\n]*>|[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)"
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"

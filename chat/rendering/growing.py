@@ -89,6 +89,11 @@ class Growing:
         starts = [shown.start for shown in self._shown]
         return end_to_end(starts, self.length, [shown.html for shown in self._shown])
 
+    @property
+    def open_length(self) -> int:
+        """How many characters the next call may have to render anew: all of an open block."""
+        return sum(map(len, self._block)) + len(self._tail)
+
     def grow(self, text: str) -> list[Patch]:
         """What changed since the last call, now that `text` has been added."""
         if not text:
@@ -195,7 +200,7 @@ class Growing:
         context = self._definitions + context
         raw = context + self._tail
         source = closed(raw)
-        pieces = pieces_of(source, is_open=True)
+        pieces = pieces_of(source, is_open=not _CLOSES_CODE.search(raw))
         if pieces and source != raw and _ENDS_IN_CODE.search(pieces[-1].html):
             pieces = pieces_of(closed_code(raw), is_open=True)
         above = context.count("\n")
@@ -313,6 +318,7 @@ class Growing:
             self._definitions += "".join(f"{d}\n\n" for d in _DEFINITION.findall(text))
 
 
+_CLOSES_CODE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\n[ \t>\n]*\Z", re.M)
 _ENDS_IN_CODE = re.compile(r"</code></pre></div>(?:</\w+>)*\Z")
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})([^\n]*)\n")
 _MARKER = re.compile(r" {0,3}([-+*]|\d{1,9}[.)])(?=[ \t\n])")

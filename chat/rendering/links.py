@@ -4,6 +4,8 @@ import re
 from html import escape, unescape
 from urllib.parse import unquote
 
+_AWAY = 'target="_blank" rel="noopener noreferrer nofollow"'
+
 _WEB = re.compile(r"https?://([^/?#\\\s]+)(?:[/?#][^\s\\]*)?", re.I)
 _MAIL = re.compile(r"mailto:([^\s?&<>\"@]+@[\w.-]+)(?:\?[^\s]*)?", re.I)
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|\[[0-9a-f:.]+\]", re.I)
@@ -28,9 +30,8 @@ def link(address: str, inner: str) -> str:
         return inner
     text = unescape(_TAGS.sub("", inner)).strip()
     if not text:
-        inner = text = escape(address, quote=False)
-        text = address
-    anchor = f'<a href="{escape(address)}">{inner}</a>'
+        inner, text = escape(address, quote=False), address
+    anchor = f'<a href="{escape(address)}" {_AWAY}>{inner}</a>'
     return anchor if _says(text, address) else anchor + _host(host)
 
 
@@ -41,7 +42,7 @@ def image(address: str, words: str) -> str:
     if host is None:
         return escape(words, quote=False)
     text = escape(words or address, quote=False)
-    anchor = f'<a class="image-link" href="{escape(address)}">{text}</a>'
+    anchor = f'<a class="image-link" href="{escape(address)}" {_AWAY}>{text}</a>'
     return anchor if _says(words or address, address) else anchor + _host(host)
 
 

@@ -35,9 +35,8 @@ ATTRIBUTES = {
     "munder": {"accentunder"},
     "munderover": {"accent", "accentunder"},
 }
-CLASSES = {
-    "mtd": {"align-left", "align-right", "line-top", "line-right", "line-left", "line-bottom"}
-}
+_LINES = {"line-top", "line-right", "line-bottom", "line-left"}
+CLASSES = {"mtd": {"align-left", "align-right", *_LINES}, "mtable": _LINES}
 
 _convert = LatexToMathML(fancy_error=False, max_expansions=0).convert_with_local_state
 
@@ -45,7 +44,7 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+|\{")
 _NUMBERED = re.compile(r"\\(begin|end)\{(align|alignat|equation|flalign|gather|multline)\}")
 _TAGGED = re.compile(r"\\tag\*?\{([^{}]*)\}")
 _LABEL = re.compile(r"\\(?:label\{[^{}]*\}|nonumber\b|notag\b)")
-_STYLE = re.compile(r' style="([^"]*)"')
+_STYLE = re.compile(r' (style|class)="([^"]*)"')
 _STYLE_CLASSES = {
     "text-align: left": "align-left",
     "text-align: right": "align-right",
@@ -77,6 +76,8 @@ def as_code(source: str) -> str:
 
 
 def _as_class(style: re.Match[str]) -> str:
-    """A style attribute as our own classes: pages run without inline styles."""
-    names = [name for rule, name in _STYLE_CLASSES.items() if rule in style[1]]
+    """A style attribute as our own classes, for pages run without inline styles."""
+    if style[1] == "class":
+        return ""
+    names = [name for rule, name in _STYLE_CLASSES.items() if rule in style[2]]
     return f' class="{" ".join(names)}"' if names else ""

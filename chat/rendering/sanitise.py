@@ -24,12 +24,9 @@ _CLEANER = nh3.Cleaner(
         "input": {"checked"},
         **maths.ATTRIBUTES,
     },
-    tag_attribute_values={"span": {"dir": {"ltr"}}},
-    # Also where it was missing: an <input> that can be used is none of ours.
-    set_tag_attribute_values={
-        "a": {"target": "_blank"},
-        "input": {"type": "checkbox", "disabled": ""},
-    },
+    tag_attribute_values={"span": {"dir": {"ltr"}}, "input": {"type": {"checkbox"}}},
+    # One for each tag: two would come in an order that changes from process to process.
+    set_tag_attribute_values={"a": {"target": "_blank"}, "input": {"disabled": ""}},
     allowed_classes={
         "div": {"code", "code-head", "table"},
         "pre": {"plain"},
