@@ -18,6 +18,7 @@ from chat.models.generations import CallEnd, Checkpoint, Generation, Outcome
 logger = logging.getLogger(__name__)
 INTERVAL_S = 0.2
 UNSAVED_AFTER_S = 4.0  # promised to be seen within 5
+WATCH_S = 0.25
 BEAT_S = 1.0
 
 
@@ -36,7 +37,10 @@ class _Reply:
 
 
 class Writer(threading.Thread):
-    """`report(generation, saved)` and `lost(generation)` are called from this thread."""
+    """`report(generation, saved)`, `lost(generation)` and `stop(generation)` only pass the word on:
+
+    they are called from threads of the writer, and under its lock.
+    """
 
     def __init__(
         self,
@@ -49,11 +53,11 @@ class Writer(threading.Thread):
         self._owner = owner
         self._report = report
         self._lost = lost
-        self._stop = stop
+        self._stop_reply = stop  # not _stop: that name is the thread's own
         self._lock = threading.Lock()
         self._replies: dict[int, _Reply] = {}
         self._work = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._beaten = 0.0
 
     # --- from the runner's loop -----------------------------------------------------------------
@@ -82,13 +86,14 @@ class Writer(threading.Thread):
         return done
 
     def close(self) -> None:
-        self._closing = True
+        self._closing.set()
         self._work.set()
 
     # --- the thread -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        while not self._closing:
+        threading.Thread(target=self._watch, name="unsaved", daemon=True).start()
+        while not self._closing.is_set():
             self._work.wait(INTERVAL_S)
             self._work.clear()
             try:
@@ -97,7 +102,6 @@ class Writer(threading.Thread):
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("Checkpoints wait for the database: %s", error)
                 connection.close()
-                self._tell_unsaved()
                 time.sleep(INTERVAL_S)
             except Exception:
                 # A defect here must not end the only writer; what is pending stays pending.
@@ -140,27 +144,23 @@ class Writer(threading.Thread):
             reply.saved = gain.end
             reply.trying = None
             reply.since = time.monotonic() if reply.reasoning or reply.text else None
-        if reply.told_unsaved:
-            reply.told_unsaved = False
-            self._report(gain.generation, True)
+            if reply.told_unsaved:
+                reply.told_unsaved = False
+                self._report(gain.generation, True)
 
-    def _tell_unsaved(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            late = [
-                (pk, reply)
-                for pk, reply in self._replies.items()
-                if not reply.told_unsaved
-                and reply.since is not None
-                and now - reply.since > UNSAVED_AFTER_S
-            ]
-        for pk, reply in late:
-            reply.told_unsaved = True
-            self._report(pk, False)
+    def _watch(self) -> None:
+        """In a thread of its own: the writer may wait for a lock longer than readers should."""
+        while not self._closing.wait(WATCH_S):
+            late = time.monotonic() - UNSAVED_AFTER_S
+            with self._lock:
+                for pk, reply in self._replies.items():
+                    if reply.since is not None and reply.since < late and not reply.told_unsaved:
+                        reply.told_unsaved = True
+                        self._report(pk, False)
 
     def _beat(self) -> None:
         if not self._replies or time.monotonic() - self._beaten < BEAT_S:
             return
         self._beaten = time.monotonic()
         for pk in Generation.beat(self._owner):
-            self._stop(pk)
+            self._stop_reply(pk)
