@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from chat.models import Command, Conversation, Gateway, LanguageModel, Message
 from chat.rendering.export import as_json
@@ -19,7 +19,7 @@ from ..sidebar import sidebar
 
 
 @member_only
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     return _page(request, None, model=request.GET.get("model", ""))
 
