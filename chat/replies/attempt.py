@@ -15,6 +15,7 @@ from chat.upstream.items import Delta, End, Finish, Link
 from chat.upstream.usage import Usage
 
 from .checkpoints import Writer
+from .joint import Joint
 from .log import MemoryLogs
 from .prompt import estimate_messages, estimate_tokens
 
@@ -24,11 +25,19 @@ MAX_NANO = 2**63 - 1
 class Attempt:
     """The state of a call that is under way; `end` makes its row's final state out of it."""
 
-    def __init__(self, call: int, generation: int, logs: MemoryLogs, writer: Writer) -> None:
+    def __init__(
+        self,
+        call: int,
+        generation: int,
+        logs: MemoryLogs,
+        writer: Writer,
+        joint: Joint | None = None,
+    ) -> None:
         self._call = call
         self._generation = generation
         self._logs = logs
         self._writer = writer
+        self._joint = joint  # to what the reply had, where it is continued
         self._usage: Usage | None = None
         self._finish_reason = ""
         self._opened: Opened | None = None
@@ -69,11 +78,17 @@ class Attempt:
         if self._first_delta_at is None:
             self._first_delta_at = timezone.now()
         self._received.append(delta.reasoning + delta.text)
-        self._logs.append(self._generation, delta.reasoning, delta.text)
-        self._writer.add(self._generation, delta.reasoning, delta.text)
+        self._append(delta.reasoning, self._joint.feed(delta.text) if self._joint else delta.text)
+
+    def _append(self, reasoning: str, text: str) -> None:
+        if reasoning or text:
+            self._logs.append(self._generation, reasoning, text)
+            self._writer.add(self._generation, reasoning, text)
 
     def end(self, outcome: Outcome) -> CallEnd:
         """The facts of this call, with the tokens of one that was cut estimated and marked so."""
+        if self._joint:
+            self._append("", self._joint.end())
         opened, usage = self._opened, self._usage
         facts: dict[str, Any] = {
             "call": self._call,

@@ -30,6 +30,7 @@ from .attempt import Attempt
 from .checkpoints import Writer
 from .database import in_database
 from .endpoints import endpoint_of
+from .joint import Joint
 from .listing import list_models, list_models_of
 from .log import Cursor, MemoryLogs
 
@@ -214,7 +215,10 @@ class Runner:
             number += 1
             gateway, endpoint = job.routes[0]
             call = await in_database(Call.begin)(job.generation, gateway, model, number)
-            running.attempt = attempt = Attempt(call.pk, job.generation.pk, self.logs, self._writer)
+            joint = Joint(job.message.text) if job.is_continued else None
+            running.attempt = attempt = Attempt(
+                call.pk, job.generation.pk, self.logs, self._writer, joint
+            )
             try:
                 return await attempt.run(
                     self._client, endpoint, {"model": model, "messages": messages}
