@@ -4,7 +4,10 @@ Every value is parsed here, once, loudly: a wrong one ends the process with a se
 """
 
 import secrets
+import zoneinfo
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -21,16 +24,38 @@ def _text(name: str, default: str = "") -> str:
     return str(env.str(name, default=default)).strip()
 
 
-def _number(name: str, default: float, least: float = 0) -> float:
-    """A finite number, at least `least`."""
+def _number(name: str, default: float, least: float = 0, most: float = 1e12) -> float:
+    """A number from `least` to `most`, neither infinite nor NaN."""
     raw = _text(name, str(default))
     try:
         value = float(raw)
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}.") from None
-    if not least <= value < 1e12:
-        raise ImproperlyConfigured(f"{name} must be at least {least:g}, not {raw}.")
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} must be from {least:g} to {most:g}, not {raw}.")
     return value
+
+
+def _one_of(name: str, default: str, known: Collection[str]) -> str:
+    value = _text(name, default)
+    if value not in known:
+        raise ImproperlyConfigured(f"{name} must be {_either(known)}, not {value!r}.")
+    return value
+
+
+def _either(words: Collection[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
+
+def _database_url(default: str) -> dict[str, Any]:
+    url = _text("DATABASE_URL", default)
+    # Checked here: environ takes any scheme for an engine, or prints the URL with its password.
+    if url.partition("://")[0] not in ("sqlite", "postgresql", "postgres"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must be sqlite:///path or postgresql://user:password@host:port/name."
+        )
+    return dict(env.db_url_config(url))
 
 
 def _origins(name: str, default: list[str]) -> list[str]:
@@ -70,7 +95,7 @@ DATA_DIR = Path(_text("POTOK_DATA_DIR", str(BASE_DIR / "var"))).resolve()
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 HOST = _text("HOST", "127.0.0.1")
-PORT = int(_number("PORT", 8000))
+PORT = int(_number("PORT", 8000, 1, 65535))
 ORIGINS = _origins("POTOK_URL", [f"http://127.0.0.1:{PORT}", f"http://localhost:{PORT}"])
 HTTPS = all(origin.startswith("https://") for origin in ORIGINS)
 TRUSTED_PROXIES = [p.strip() for p in _text("TRUSTED_PROXIES").split(",") if p.strip()]
@@ -147,7 +172,7 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/db.sqlite3")}
+DATABASES = {"default": _database_url(f"sqlite:///{DATA_DIR}/db.sqlite3")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         # FULL: a reply that was reported complete survives a power cut. IMMEDIATE: a transaction
@@ -156,13 +181,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
     }
-elif not EMBEDDED and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
+if not EMBEDDED and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
     raise ImproperlyConfigured("With REDIS_URL set, DATABASE_URL must name a PostgreSQL database.")
 
-LANGUAGE_CODE = _text("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
+LANGUAGE_CODE = _one_of("LANGUAGE_CODE", "en", [code for code, _name in LANGUAGES])
 LOCALE_PATHS = [BASE_DIR / "chat" / "locale"]
 TIME_ZONE = _text("TIME_ZONE", "UTC")
+if TIME_ZONE not in zoneinfo.available_timezones():
+    raise ImproperlyConfigured(
+        f"TIME_ZONE must be a name such as Europe/Moscow, not {TIME_ZONE!r}."
+    )
 USE_I18N = True
 USE_TZ = True
 
@@ -175,7 +204,12 @@ STORAGES = {
 }
 
 if email_url := _text("EMAIL_URL"):
-    vars().update(environ.Env.email_url_config(email_url))
+    try:
+        vars().update(environ.Env.email_url_config(email_url))
+    except (KeyError, ValueError, ImproperlyConfigured):
+        raise ImproperlyConfigured(
+            "EMAIL_URL must be such as smtp+tls://user:password@mail.example.org:587."
+        ) from None
 
 # --- security ----------------------------------------------------------------------------------
 
@@ -228,14 +262,12 @@ FIRST_OWNER = {
     name: _text(f"DJANGO_SUPERUSER_{name.upper()}") for name in ("username", "password", "email")
 }
 
-DEMO = _text("POTOK_DEMO", "1")
-if DEMO not in ("0", "1", "faults"):
-    raise ImproperlyConfigured(f"POTOK_DEMO must be 0, 1 or faults, not {DEMO!r}.")
+DEMO = _one_of("POTOK_DEMO", "1", ("0", "1", "faults"))
 DEMO_KEY = salted_hmac("potok.demo", "key", secret=SECRET_KEY, algorithm="sha256").hexdigest()
 _loopback = "127.0.0.1" if HOST in ("", "0.0.0.0", "::") else HOST  # noqa: S104
 DEMO_URL = _text("POTOK_DEMO_URL", f"http://{_loopback}:{PORT}/demo/v1").rstrip("/")
 STREAMS_DIR = _text("POTOK_STREAMS_DIR")
-TITLES = _text("POTOK_TITLES", "1") != "0"
+TITLES = _one_of("POTOK_TITLES", "1", ("0", "1")) == "1"
 
 
 def _gateways() -> list[dict[str, str]]:
