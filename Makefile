@@ -39,7 +39,7 @@ bench: dev ## Measure: each file in bench/ prints its table
 	@for file in bench/[a-z]*.py; do $(python) -m "bench.$$(basename "$$file" .py)" || exit 1; done
 
 fuzz: dev ## The property tests with many more examples
-	@POTOK_FUZZ=1 $(python) -m pytest -n $(workers) -q -m "not browser" -k "property or fuzz"
+	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 
 format: dev ## Reformat and mend what ruff can
 	@$(python) -m ruff format --quiet . && $(python) -m ruff check --fix .

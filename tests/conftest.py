@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -29,7 +30,7 @@ OURS = re.compile(
     r"|(HOST|PORT|SECRET_KEY|DATABASE_URL|REDIS_URL|TRUSTED_PROXIES|EMAIL_URL|TIME_ZONE"
     r"|LANGUAGE_CODE|METRICS_TOKEN)$"
 )
-for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_FUZZ"]:
+for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_STREAMS_DIR"]:
     del os.environ[name]
 _data_dir = tempfile.mkdtemp(prefix="potok-tests-")
 os.environ.update(DJANGO_SETTINGS_MODULE="chat.settings", POTOK_DATA_DIR=_data_dir)
@@ -50,6 +51,12 @@ def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_loopback_only)
+
+
+# A machine that does something else at the same time must not fail a property by its deadline.
+hypothesis.settings.register_profile("quick", max_examples=60, deadline=None)
+hypothesis.settings.register_profile("fuzz", max_examples=5_000, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 
 def pytest_sessionstart() -> None:

@@ -107,3 +107,7 @@ def test_closing_the_gateway_ends_what_still_runs():
             with pytest.raises(httpx.RemoteProtocolError):
                 next(parts)
     assert gateway.failures == []
+
+
+async def test_an_async_test_runs_by_itself(anyio_backend_name):
+    assert anyio_backend_name == "asyncio"

@@ -1,5 +1,9 @@
 """The harness itself: a real server, a client, a socket and a page agree on one reply."""
 
+import os
+import socket
+
+import httpx
 import pytest
 
 
@@ -44,3 +48,16 @@ def test_a_member_is_no_stranger(server):
 def test_a_socket_opens_with_the_sessions_cookies(owner):
     with owner.socket() as socket:
         assert socket.receive()
+
+
+@pytest.mark.parametrize("address", ["http://192.0.2.1/", "http://gateway.example/"])
+def test_no_test_reaches_another_host(address):
+    with pytest.raises(AssertionError, match="reaches out"):
+        httpx.get(address, trust_env=False, timeout=1)
+    with socket.socket() as probe, pytest.raises(AssertionError, match="reaches out"):
+        probe.connect(("192.0.2.1", 80))
+
+
+def test_no_key_of_the_developers_reaches_a_test(server):
+    assert [name for name in os.environ if name.endswith("_API_KEY")] == []
+    assert server.env["OPENAI_API_KEY"] == "sk-test"
