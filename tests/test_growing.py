@@ -367,9 +367,8 @@ def test_the_thousandth_line_costs_no_more_than_an_early_one(start: str, line: s
     growing = Growing()
     growing.grow(start)
     lines = [line.format(number) for number in range(3_000)]
-    sizes = []
-    for at in range(0, 3_000, 10):
-        sizes.append(sum(len(patch.html) for patch in growing.grow("".join(lines[at : at + 10]))))
+    pieces = ["".join(lines[at : at + 10]) for at in range(0, 3_000, 10)]
+    sizes = [sum(len(patch.html) for patch in growing.grow(piece)) for piece in pieces]
     # An open unit may be shown anew until it is too long for that; after it, only what is new is.
     assert max(sizes) < 8 * UNIT_MAX_CHARS
     assert sum(sizes[250:]) < 50 * 1_500

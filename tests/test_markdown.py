@@ -376,6 +376,40 @@ def test_unknown_or_long_code_stays_plain(name: str, source: str) -> None:
     assert code.highlight(source, name) == source
 
 
+HOSTILE_CODE = [
+    "\n",
+    " \n",
+    "a\n",
+    "a ",
+    "/*\n",
+    "{",
+    '"',
+    "<<A\n",
+    "a[",
+    "(",
+    "'",
+    "\\",
+    "#if\n",
+    "a.b ",
+]
+
+
+@pytest.mark.parametrize("name", ["c", "c#", "java", "python"])
+def test_hostile_code_takes_a_bounded_time(name: str) -> None:
+    for part in HOSTILE_CODE:
+        text = part * (code.CODE_MAX_CHARS // len(part))
+        lines = "\n".join(text[at : at + 990] for at in range(0, len(text) - 20, 990))
+        start = time.process_time()
+        code.highlight(lines[: code.CODE_MAX_CHARS], name)
+        assert time.process_time() - start < 3, part
+
+
+def test_only_so_much_code_is_highlighted_in_one_text() -> None:
+    block = "```python\n" + "x = 1\n" * 3_000 + "```\n\n"
+    coloured = ['<span class="n">' in shape.html for shape in render(block * 7)]
+    assert coloured == [True] * 5 + [False] * 2
+
+
 # --- nothing is lost, nothing takes long, nothing is raised ---
 
 

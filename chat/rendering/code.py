@@ -17,7 +17,7 @@ _LANGUAGES = (
     "awk bash bat c c# c++ clojure cmake console cpp cs csharp css dart diff django docker "
     "dockerfile elixir erlang f# fortran fsharp go golang graphql groovy haskell html http "
     "ini java javascript js json jsx julia kotlin latex lisp lua make makefile matlab "
-    "nginx nix objective-c objectivec ocaml pascal perl php postgres postgresql "
+    "nginx nix objective-c objectivec ocaml perl php postgres postgresql "
     "powershell proto protobuf ps1 py python python3 r rb rs ruby rust scala scheme scss sh "
     "shell sql swift tex toml ts tsx typescript vim xml yaml yml zig zsh"
 )
@@ -30,6 +30,7 @@ _LONG_WINDED = {
     *("c", "c++", "cpp", "c#", "cs", "csharp", "groovy", "java", "matlab"),
     *("objective-c", "objectivec"),
 }
+_GAP = re.compile(r"\s{400}")
 _POINTLESS = re.compile(r"[\w\s.\[\]<>?$*&:!+|^~-]{300}")
 
 _NAME = re.compile(r"[a-z0-9_+#.-]{1,32}")
@@ -65,7 +66,7 @@ def highlight(code: str, name: str) -> str:
     plain = escape(code, quote=False)
     if name not in LANGUAGES or len(code) > CODE_MAX_CHARS:
         return plain
-    if max(map(len, code.split("\n"))) > LINE_MAX_CHARS:
+    if max(map(len, code.split("\n"))) > LINE_MAX_CHARS or _GAP.search(code):
         return plain
     if name in _LONG_WINDED and _POINTLESS.search(code):
         return plain

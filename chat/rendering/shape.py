@@ -11,6 +11,7 @@ from html import escape, unescape
 from chat.rendering import code, links, maths
 
 DEPTH_MAX = 100
+COLOURED_MAX_CHARS = 100_000
 
 # A noncharacter that ends a formula which is not closed yet.
 OPEN = "\ufdd1"
@@ -125,6 +126,7 @@ class Shape:
 def shaped(html: str, *, is_open: bool = False) -> Iterator[Shape]:
     """The top-level blocks of comrak's output; `is_open`: code that ends it is not coloured."""
     open_code_at = _code_to_the_end(html) if is_open else -1
+    coloured = 0
     path: list[str] = []
     shape = Shape(0, "")
     for match in _TAG.finditer(html):
@@ -143,7 +145,9 @@ def shaped(html: str, *, is_open: bool = False) -> Iterator[Shape]:
             if shape.is_too_deep or tag == "pre":
                 pass
             elif tag == "code" and path[-2:-1] == ["pre"]:
-                shape.code_block(attributes, text, colour=match.start() != open_code_at)
+                coloured += len(text)
+                colour = match.start() != open_code_at and coloured <= COLOURED_MAX_CHARS
+                shape.code_block(attributes, text, colour=colour)
             else:
                 shape.open(tag, attributes, text)
             if attributes.endswith("/"):
