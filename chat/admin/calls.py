@@ -1,13 +1,15 @@
 """Calls: each request to a gateway with what it used and cost, and what the listed ones add up to."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,9 +19,6 @@ from .figures import SUMS, money, total, whole
 from .filters import DaysFilter, WordFilter
 from .read_only import ReadOnlyAdmin
 from .search import fold
-
-# What a gateway says of an error may quote what it was asked.
-QUOTING = ("error_message",)
 
 
 class ModelFilter(WordFilter):
@@ -63,6 +62,7 @@ class CallList(ChangeList):
 @admin.register(Call)
 class CallAdmin(ReadOnlyAdmin):
     change_list_template = "admin/calls.html"
+    page_template = "admin/call.html"
     list_display = (
         "started_at",
         "person",
@@ -84,45 +84,21 @@ class CallAdmin(ReadOnlyAdmin):
         GatewayFilter,
         ModelFilter,
     )
-    show_facets = admin.ShowFacets.NEVER
     ordering = ("-id",)
     sortable_by = ()
-    fields = (
-        "started_at",
-        "first_delta_at",
-        "ended_at",
-        "person",
-        "purpose",
-        "attempt",
-        "gateway_slug",
-        "model",
-        "http_status",
-        "finish_reason",
-        "error_kind",
-        "error_message",
-        "request_id",
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "cached_tokens",
-        "reasoning_tokens",
-        "confidence",
-        "cost",
-        "cost_confidence",
-        "usage_as_it_came",
-    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CallList
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
-        return _for_eyes_of(request, self.list_display)
+        whose = "person" if _may_name(request) else "pseudonym"
+        return [whose if name == "person" else name for name in self.list_display]
 
-    def get_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
-        return _for_eyes_of(request, self.fields)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
-        return self.get_fields(request, obj)
+    def page_context(self, request: HttpRequest, row: Call) -> dict[str, Any]:
+        return {
+            "person": self.person(row) if _may_name(request) else self.pseudonym(row),
+            "call": CallShown(row, with_words=request.user.has_perm("chat.view_conversation")),
+        }
 
     # --- columns ------------------------------------------------------------------------------
 
@@ -132,15 +108,15 @@ class CallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("user"))
     def pseudonym(self, call: Call) -> str:
-        return call.user_key.hex[:8]
+        return str(call.user_key.hex[:8])
 
     @admin.display(description=gettext_lazy("tokens in"))
     def tokens_in(self, call: Call) -> str | None:
-        return _whole(call.prompt_tokens)
+        return _tokens(call.prompt_tokens)
 
     @admin.display(description=gettext_lazy("tokens out"))
     def tokens_out(self, call: Call) -> str | None:
-        return _whole(call.completion_tokens)
+        return _tokens(call.completion_tokens)
 
     @admin.display(description=gettext_lazy("tokens are"))
     def sure(self, call: Call) -> str:
@@ -156,20 +132,66 @@ class CallAdmin(ReadOnlyAdmin):
             return _("running")
         return call.error_kind or call.finish_reason or _("ended")
 
-    @admin.display(description=gettext_lazy("usage as it came"))
-    def usage_as_it_came(self, call: Call) -> str | None:
-        return format_html("<pre>{}</pre>", call.usage_raw) if call.usage_raw else None
+
+def _may_name(request: HttpRequest) -> bool:
+    """Who reads conversations or manages people sees whose call it was; for others it is a key."""
+    user = request.user
+    return user.has_perm("chat.view_conversation") or user.has_perm("chat.view_user")
 
 
-def _for_eyes_of(request: HttpRequest, names: Iterable[str]) -> list[str]:
-    """Who reads conversations or manages people sees whose call it was; for others a person is a key."""
-    may_read = request.user.has_perm("chat.view_conversation")
-    if may_read or request.user.has_perm("chat.view_user"):
-        names = [*names]
-    else:
-        names = ["pseudonym" if name == "person" else name for name in names]
-    return [name for name in names if may_read or name not in QUOTING]
+@dataclass
+class CallShown:
+    """All that is known of one request to a gateway.
+
+    `with_words`: what it said of an error too, which may quote what it was asked.
+    """
+
+    call: Call
+    with_words: bool = True
+
+    @property
+    def title(self) -> str:
+        call = self.call
+        attempt = _("Call %(n)d") % {"n": call.attempt}
+        parts = [attempt, call.gateway_slug, call.model, call.error_kind or call.finish_reason]
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        call = self.call
+        started = date_format(localtime(call.started_at), "DATETIME_FORMAT")
+        found: list[tuple[str, str | None]] = [
+            (_("purpose"), call.get_purpose_display()),
+            (_("started"), started),
+            (_("first token after"), _seconds(call.started_at, call.first_delta_at)),
+            (_("ended after"), _seconds(call.started_at, call.ended_at)),
+            (_("HTTP status"), str(call.http_status) if call.http_status else None),
+            (_("request id"), call.request_id),
+            (_("finish reason"), call.finish_reason),
+            (_("error"), call.error_kind),
+            (_("the gateway's words"), call.error_message if self.with_words else None),
+            (_("prompt tokens"), _tokens(call.prompt_tokens)),
+            (_("cached of these"), _tokens(call.cached_tokens)),
+            (_("completion tokens"), _tokens(call.completion_tokens)),
+            (_("reasoning of these"), _tokens(call.reasoning_tokens)),
+            (_("total tokens"), _tokens(call.total_tokens)),
+            (_("tokens are"), call.get_confidence_display()),
+            (_("cost"), money(call.cost, call.currency)),
+            (_("the cost is"), call.get_cost_confidence_display()),
+        ]
+        return [(name, value) for name, value in found if value]
+
+    @property
+    def raw(self) -> str:
+        """The usage object to the letter."""
+        return self.call.usage_raw
 
 
-def _whole(number: int | None) -> str | None:
-    return None if number is None else whole(number)
+def _tokens(count: int | None) -> str | None:
+    return None if count is None else whole(count)
+
+
+def _seconds(start: datetime, end: datetime | None) -> str | None:
+    if end is None:
+        return None
+    return _("%(seconds)s s") % {"seconds": number_format((end - start).total_seconds(), 2)}

@@ -3,12 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -125,6 +122,7 @@ class ConversationList(ChangeList):
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
+    page_template = "admin/transcript.html"
     list_display = ("name", "owner", "models", "messages", "tokens", "cost", "active_at", "flags")
     list_select_related = ("owner",)
     list_filter = (
@@ -137,7 +135,6 @@ class ConversationAdmin(ReadOnlyAdmin):
     search_fields = ("title", "owner__username")
     search_help_text = gettext_lazy("Title, owner and every message; all words must be found.")
     sortable_by = ("active_at",)
-    show_facets = admin.ShowFacets.NEVER
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ConversationList
@@ -155,28 +152,8 @@ class ConversationAdmin(ReadOnlyAdmin):
             )
         return queryset, False
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        """The transcript; there is no form."""
-        if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
-            raise PermissionDenied
-        conversation = self.get_object(request, unquote(object_id))
-        if conversation is None:
-            raise Http404
-        context = {
-            **self.admin_site.each_context(request),
-            "title": conversation.title,
-            "opts": self.opts,
-            "conversation": conversation,
-            **transcript.of(conversation, request.GET.get("p", "")),
-        }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
-        return TemplateResponse(request, "admin/transcript.html", context)
+    def page_context(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
+        return {"conversation": row, **transcript.of(row, request.GET.get("p", ""))}
 
     # --- columns ------------------------------------------------------------------------------
 

@@ -11,14 +11,18 @@ from django.utils.translation import gettext as _
 
 from chat.models.generations import NANO, Confidence
 
-# For `Call.objects.values("currency").annotate(**SUMS)`. A call that failed without usage says nothing.
+# Of a call that failed before anything came, no usage was to be expected.
+USED_SOMETHING = Q(error_kind="") | Q(first_delta_at__isnull=False)
+# For `Call.objects.values("currency").annotate(**SUMS)`.
 SUMS = {
     "calls": Count("pk"),
     "tokens": Sum("total_tokens"),
     "cost_nano_sum": Sum("cost_nano"),
     "priced": Count("cost_nano"),
     "estimated": Count("pk", filter=Q(confidence=Confidence.ESTIMATED)),
-    "unknown": Count("pk", filter=Q(total_tokens=None, error_kind="")),
+    "unknown": Count("pk", filter=USED_SOMETHING & Q(total_tokens=None)),
+    "estimated_cost": Count("pk", filter=Q(cost_confidence=Confidence.ESTIMATED)),
+    "unknown_cost": Count("pk", filter=USED_SOMETHING & Q(cost_nano=None)),
 }
 
 
@@ -31,12 +35,13 @@ class Total:
     costs: dict[str, Decimal] = field(default_factory=dict)
     estimated: int = 0
     unknown: int = 0
+    estimated_cost: int = 0
+    unknown_cost: int = 0
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """One row of SUMS, of one currency."""
-        self.calls += sums["calls"]
-        self.estimated += sums["estimated"]
-        self.unknown += sums["unknown"]
+        for name in ("calls", "estimated", "unknown", "estimated_cost", "unknown_cost"):
+            setattr(self, name, getattr(self, name) + sums[name])
         if sums["tokens"] is not None:
             self.tokens = (self.tokens or 0) + int(sums["tokens"])
         if sums["priced"]:
@@ -48,15 +53,14 @@ class Total:
         return whole(self.calls)
 
     def show_tokens(self) -> str | None:
-        """`≈` where some of it is estimated, `≥` where some of it is unknown."""
+        """`≥` where some of it is unknown, else `≈` where some of it is estimated."""
         if self.tokens is None:
             return None
-        sign = ("≥ " if self.unknown else "") + ("≈ " if self.estimated else "")
-        return sign + whole(self.tokens)
+        return _sign(self.unknown, self.estimated) + whole(self.tokens)
 
     def show_cost(self) -> str | None:
         shown = [money(cost, currency) for currency, cost in sorted(self.costs.items())]
-        return " + ".join(shown) or None
+        return _sign(self.unknown_cost, self.estimated_cost) + " + ".join(shown) if shown else None
 
 
 def total(rows: Iterable[Mapping[str, Any]]) -> Total:
@@ -64,6 +68,10 @@ def total(rows: Iterable[Mapping[str, Any]]) -> Total:
     for row in rows:
         found.add(row)
     return found
+
+
+def _sign(unknown: int, estimated: int) -> str:
+    return "≥ " if unknown else "≈ " if estimated else ""
 
 
 def whole(number: int) -> str:

@@ -37,7 +37,7 @@ class GenerationAdmin(ReadOnlyAdmin):
         return [name for name in self.list_display if may_read or name != "place"]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": _("Running now")})
+        return super().changelist_view(request, {"heading": _("Running now")})
 
     @admin.display(description=gettext_lazy("running for"))
     def asked(self, generation: Generation) -> timedelta:

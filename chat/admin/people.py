@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Generation, User
+from chat.models import User
 from chat.models.people import ROLES
 
 ROLE_NAMES = {
@@ -97,27 +97,25 @@ class UserAdmin(StockUserAdmin):
         """Never: what somebody used must outlive them, so a person is switched off instead."""
         return False
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "groups":
-            return GroupChoice(
-                grantable(request.user).order_by("pk"),
-                required=False,
-                label=_("roles and groups"),
-                help_text=_(
-                    "An owner may do everything; an administrator manages people and gateways and "
-                    "sees sums; a reviewer reads conversations; an analyst sees sums only."
-                ),
-            )
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name != "groups":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        return GroupChoice(
+            grantable(request.user).order_by("pk"),
+            required=False,
+            label=_("Roles and groups"),
+            help_text=_(
+                "An owner may do everything; an administrator manages people and gateways and "
+                "sees sums; a reviewer reads conversations; an analyst sees sums only."
+            ),
+        )
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
             obj.is_superuser = makes_owner(form.cleaned_data["groups"])
         super().save_model(request, obj, form, change)
-        if not obj.is_active:
-            Generation.stop_all(Generation.objects.filter(user=obj))
 
-    @admin.display(description=gettext_lazy("roles and groups"))
+    @admin.display(description=gettext_lazy("Roles and groups"))
     def roles(self, user: User) -> str:
         names = [str(ROLE_NAMES.get(group.name, group.name)) for group in user.groups.all()]
         if user.is_superuser and "owner" not in {group.name for group in user.groups.all()}:

@@ -3,38 +3,44 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
-
-# Two hundred pages: whoever looks further back narrows the list by a filter.
-MOST_LISTED = 10_000
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than MOST_LISTED, so that no page costs a COUNT over a whole table."""
+    """Counts no further than `most`, so that no page costs a COUNT over a whole table."""
+
+    # Two hundred pages: whoever looks further back narrows the list by a filter.
+    most = 10_000
 
     @cached_property
     def count(self) -> int:
-        return min(self._count, MOST_LISTED)
+        return min(self._count, self.most)
 
     @property
     def is_capped(self) -> bool:
-        return self._count > MOST_LISTED
+        return self._count > self.most
 
     @cached_property
     def _count(self) -> int:
-        return int(self.object_list.order_by().values("pk")[: MOST_LISTED + 1].count())
+        return int(self.object_list.order_by().values("pk")[: self.most + 1].count())
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Lists, and pages of our own where a row has one: `page_template` with `page_context`."""
+
+    page_template = ""
     actions = None
+    # The stock list styles itself inline without any bar for actions, which our CSP forbids.
+    actions_on_top = True
     paginator = CappedPaginator
     list_per_page = 50
     show_full_result_count = False
-    # The stock template styles a list without any actions bar inline, which our CSP forbids.
-    actions_on_top = True
+    show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -50,3 +56,28 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        """The row's page; there is no form."""
+        if not self.has_view_permission(request) or request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        if row is None or not self.page_template:
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(row),
+            "opts": self.opts,
+            **self.page_context(request, row),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, self.page_template, context)
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        raise NotImplementedError

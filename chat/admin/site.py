@@ -17,7 +17,9 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 TOPICS = ("conversations", "generations", "calls", "people", "gateways")
+# By what staff do most. What the list of generations shows has a name of its own.
 ORDER = ("Conversation", "Generation", "Call", "User", "Group", "Gateway")
+NAMES = {"Generation": _("Running now")}
 
 
 class PotokAdminConfig(SimpleAdminConfig):
@@ -34,6 +36,7 @@ class PotokAdmin(AdminSite):
     site_header = "Potok"
     index_title = _("Administration")
     empty_value_display = "—"
+    enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whoever holds a right of ours; `is_staff` is not asked, so there is no flag to forget."""
@@ -69,5 +72,7 @@ class PotokAdmin(AdminSite):
         models = [model for app in apps for model in app["models"]]
         if not models:
             return []
+        for model in models:
+            model["name"] = NAMES.get(model["object_name"], model["name"])
         models.sort(key=lambda model: ORDER.index(model["object_name"]))
         return [apps[0] | {"name": self.site_header, "models": models}]

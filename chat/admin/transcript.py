@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.utils.formats import date_format, number_format
-from django.utils.timezone import localtime
-from django.utils.translation import gettext as _
 
 from chat.models import Call, Conversation, Message
 from chat.rendering.thread import Shown, shown
 
-from .figures import SUMS, money, total, whole
+from .calls import CallShown
+from .figures import SUMS, total
 
 MESSAGES_A_PAGE = 100
 PROBLEMS_LISTED = 20
@@ -35,7 +32,7 @@ class Entry:
 
     m: Shown
     row: Message
-    calls: list["CallShown"]
+    calls: list[CallShown]
     versions: list[Version]
     begins_branch: bool
     forks_from: str
@@ -130,57 +127,3 @@ class Tree:
             begins_branch=not node.current and follows != node.parent,
             forks_from=self.href(node.parent) if node.parent else "",
         )
-
-
-@dataclass
-class CallShown:
-    """All that is known of one request to a gateway."""
-
-    call: Call
-
-    @property
-    def title(self) -> str:
-        call = self.call
-        attempt = _("Call %(n)d") % {"n": call.attempt}
-        parts = [attempt, call.gateway_slug, call.model, call.error_kind or call.finish_reason]
-        return " · ".join(part for part in parts if part)
-
-    @property
-    def facts(self) -> list[tuple[str, str]]:
-        call = self.call
-        started = date_format(localtime(call.started_at), "DATETIME_FORMAT")
-        found: list[tuple[str, str | None]] = [
-            (_("purpose"), call.get_purpose_display()),
-            (_("started"), started),
-            (_("first token after"), _seconds(call.started_at, call.first_delta_at)),
-            (_("ended after"), _seconds(call.started_at, call.ended_at)),
-            (_("HTTP status"), str(call.http_status) if call.http_status else None),
-            (_("request id"), call.request_id),
-            (_("finish reason"), call.finish_reason),
-            (_("error"), call.error_kind),
-            (_("the gateway's words"), call.error_message),
-            (_("prompt tokens"), _tokens(call.prompt_tokens)),
-            (_("cached of these"), _tokens(call.cached_tokens)),
-            (_("completion tokens"), _tokens(call.completion_tokens)),
-            (_("reasoning of these"), _tokens(call.reasoning_tokens)),
-            (_("total tokens"), _tokens(call.total_tokens)),
-            (_("tokens are"), call.get_confidence_display()),
-            (_("cost"), money(call.cost, call.currency)),
-            (_("the cost is"), call.get_cost_confidence_display()),
-        ]
-        return [(name, value) for name, value in found if value]
-
-    @property
-    def raw(self) -> str:
-        """The usage object to the letter."""
-        return self.call.usage_raw
-
-
-def _tokens(count: int | None) -> str | None:
-    return None if count is None else whole(count)
-
-
-def _seconds(start: datetime, end: datetime | None) -> str | None:
-    if end is None:
-        return None
-    return _("%(seconds)s s") % {"seconds": number_format((end - start).total_seconds(), 2)}
