@@ -167,6 +167,39 @@ async def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
     assert (caught.value.kind, server.connections) == ("auth", 0)
 
 
+@pytest.mark.parametrize("value", ["я", "a\r\nX: y"])
+@in_a_loop
+async def test_a_header_that_cannot_be_sent_is_an_error(value: str) -> None:
+    async with serving(STREAM) as server, client() as asked:
+        with pytest.raises(GatewayError):
+            await read(asked, endpoint(server, headers={"X-Title": value}))
+    assert server.heads == []
+
+
+@in_a_loop
+async def test_a_refusal_that_comes_before_the_whole_request_was_sent_is_read() -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response(413, {}, b'{"error":"too big"}'))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(early, "127.0.0.1", 0) as server, client() as asked:
+        at = Endpoint("a", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        with pytest.raises(GatewayError) as caught:
+            await asked.complete(at, {"messages": ["x" * 20_000_000]})
+    assert (caught.value.status, caught.value.message) == (413, "too big")
+
+
+@in_a_loop
+async def test_a_large_request_is_sent_whole_with_its_length() -> None:
+    body = {"messages": ["ё" * 2_000_000]}
+    async with serving(STREAM + HELLO + DONE) as server, client() as asked:
+        await asked.complete(endpoint(server), body)
+    assert json.loads(server.bodies[0]) == body
+    assert "transfer-encoding" not in server.heads[0].lower()
+
+
 # --- closing ---
 
 
@@ -271,13 +304,17 @@ async def test_nobody_listens() -> None:
     assert (caught.value.kind, caught.value.reason) == ("connection", "refused")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/v1", "http://", "http://[::1/v1"])
+NO_ADDRESSES = ["nonsense", "ftp://127.0.0.1/v1", "http://", "http://[::1/v1", "http://a..b/v1"]
+NO_ADDRESSES += ["http://127.0.0.1:99999/v1", "http://\x00/v1", "http://user:x@127.0.0.1/v1"]
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 @in_a_loop
 async def test_an_address_that_is_none(url: str) -> None:
     async with client() as asked:
         with pytest.raises(GatewayError) as caught:
-            await read(asked, Endpoint("a", url))
-    assert caught.value.kind == "connection"
+            await read(asked, Endpoint("a", url, key="k"))
+    assert (caught.value.kind, caught.value.reason) == ("connection", "url")
 
 
 @in_a_loop

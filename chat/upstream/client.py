@@ -31,6 +31,7 @@ from chat.upstream.usage import Usage
 __all__ = ["Client", "Completion", "Deadlines", "End", "Endpoint", "Opened", "Waiting"]
 
 _DEADLINES = Deadlines()
+_PIECE_BYTES = 256 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
 _QUICK_S = 30.0  # a list, a balance
 
@@ -144,7 +145,8 @@ class Client:
     ) -> AsyncGenerator[Told, None]:
         clock = Clock(self._deadlines)
         reader = Reader(max_reply_bytes=self._max_reply_bytes, secret=endpoint.key)
-        async with self._exchange(endpoint, "POST", "chat/completions", body, clock) as response:
+        asked = msgspec.json.encode(body)
+        async with self._exchange(endpoint, "POST", "chat/completions", asked, clock) as response:
             opened = Opened(response.status_code, _request_id(response))
             chunks = Body(response, clock)
             head = await chunks.read_head()
@@ -205,7 +207,7 @@ class Client:
         endpoint: Endpoint,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: bytes | None,
         clock: Clock,
     ) -> AsyncIterator[httpx.Response]:
         """A 2xx answer, its body unread; the connection is closed with the block."""
@@ -224,22 +226,21 @@ class Client:
         endpoint: Endpoint,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: bytes | None,
         clock: Clock,
     ) -> httpx.Response:
         client = self._client(endpoint)
         try:
-            request = client.build_request(
-                method,
-                f"{endpoint.base_url.rstrip('/')}/{path}",
-                headers=_headers(endpoint),
-                content=None if body is None else msgspec.json.encode(body),
-            )
+            headers = _headers(endpoint)
+            if body is not None:
+                headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            url = f"{endpoint.base_url.rstrip('/')}/{path}"
+            request = client.build_request(method, url, headers=headers, content=_content(body))
             async with asyncio.timeout_at(clock.first_byte_at):
                 return await client.send(request, stream=True)
         except TimeoutError as exc:
             raise GatewayError("timeout", reason="first_byte") from exc
-        except TRANSPORT_ERRORS as exc:
+        except (*TRANSPORT_ERRORS, ValueError) as exc:
             raise translate(exc) from exc
 
     def _client(self, endpoint: Endpoint) -> httpx.AsyncClient:
@@ -253,13 +254,22 @@ class Client:
         return client
 
 
+def _content(body: bytes | None) -> bytes | AsyncIterator[bytes] | None:
+    return _pieces(body) if body and len(body) > _PIECE_BYTES else body
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A large body bit by bit: sent whole it would hold up the event loop."""
+    for at in range(0, len(body), _PIECE_BYTES):
+        yield body[at : at + _PIECE_BYTES]
+
+
 def _headers(endpoint: Endpoint) -> dict[str, str]:
     if not _HEADER.fullmatch(endpoint.key):
         raise GatewayError("auth", reason="key")
     headers = {
         "Accept": "text/event-stream, application/json",
         "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
         "User-Agent": "Potok",
         **endpoint.headers,
     }

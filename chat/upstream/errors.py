@@ -37,9 +37,10 @@ class GatewayError(Exception):
         bad_request   context_length | content_filter | include_usage
         not_found     model
         empty         length | content_filter
-        connection    dns | refused | tls | cut | dropped | forbidden
+        auth          key (no header can hold it)
+        connection    url | dns | refused | tls | forbidden | dropped | cut (no finish sign)
         timeout       connect | first_byte | idle_bytes | idle_payload | total
-        protocol      html | json | redirect | encoding | too_long | no_progress
+        protocol      http | redirect | html | json | encoding | too_long | no_progress
     """
 
     def __init__(

@@ -20,7 +20,7 @@ def from_response(
     """The error that a whole HTTP answer is; `headers` has lower-case names."""
     retry_after_s = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
     content_type = headers.get("content-type", "").lower()
-    if 300 <= status < 400:
+    if status < 400:
         return GatewayError("protocol", status=status, reason="redirect")
     try:
         document = msgspec.json.decode(body)

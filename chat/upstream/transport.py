@@ -72,7 +72,8 @@ def translate(exc: Exception) -> GatewayError:
             return GatewayError("connection", reason="refused")
         if isinstance(cause, aiohttp.ClientResponseError):
             return GatewayError("protocol", reason="http")
-        if isinstance(cause, aiohttp.InvalidURL | httpx.InvalidURL | httpx.UnsupportedProtocol):
+        # A ValueError (IDNA's are) is a host name or a header that can't be sent.
+        if isinstance(cause, httpx.InvalidURL | httpx.UnsupportedProtocol | ValueError):
             return GatewayError("connection", reason="url")
     return GatewayError("connection", reason="dropped")
 
