@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect, resolve_url
 from django.urls import reverse
-from django.utils.http import urlencode
 
 from chat.models import Conversation, Message
 
@@ -24,7 +24,7 @@ def member_only(view: View) -> View:
             return view(request, *args, **kwargs)
         # After the login a page can be opened again, a command can't.
         goal = request.get_full_path() if request.method == "GET" else reverse("home")
-        login = f"{reverse('login')}?{urlencode({'next': goal})}"
+        login = f"{reverse('login')}?next={quote(goal)}"
         if getattr(request, "htmx", False) or request.path.endswith(".json"):
             return HttpResponse(status=401, headers={"HX-Redirect": login})
         return redirect(login)
