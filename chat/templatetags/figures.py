@@ -15,13 +15,18 @@ SIGNIFICANT_DIGITS = 2
 def money(amount: Decimal, currency: str) -> str:
     """The amount with its sign: at least two decimals, and for less than one as many as say it."""
     decimals = max(2, SIGNIFICANT_DIGITS - 1 - amount.adjusted()) if amount else 2
-    pattern = format_currency(
+    written = format_currency(
         round(amount, decimals),
         currency,
         locale=get_language() or "en",
         decimal_quantization=False,
     )
-    return pattern
+    # Babel sets a code without a sign of its own right against the figures.
+    return (
+        written.replace(currency, f"{currency}\N{NO-BREAK SPACE}")
+        if written.startswith(currency)
+        else written
+    )
 
 
 @register.filter
