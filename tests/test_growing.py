@@ -404,3 +404,12 @@ def test_patches_applied_twice_change_nothing() -> None:
             if patch.kind != "text":  # a page that already has the text sees it by its length
                 page.apply([patch])
     assert page.html == [block.html for block in growing.blocks]
+
+
+def test_a_reader_is_sent_what_changed_before_the_place_it_had_reached() -> None:
+    growing = Growing()
+    growing.grow("\\[a\n\n# ")
+    reached = growing.length
+    growing.grow("b\n")
+    assert growing.blocks[0].end < reached
+    assert [patch.index for patch in growing.since(reached)] == [0, 1, 2]

@@ -44,6 +44,7 @@ class _Shown:
         self.head = head
         self.items = list(items)
         self.tail = tail
+        self.changed_at = 0  # the length of the reply when it last did
 
     @property
     def html(self) -> str:
@@ -82,7 +83,6 @@ class Growing:
         self._units = 0  # UTF-16 units that a run shows
         self._is_line_start = True  # whether a run's tail starts a line
         self._definitions = ""
-        self._changed: list[int] = []
 
     @property
     def blocks(self) -> list[Block]:
@@ -101,28 +101,37 @@ class Growing:
         self.length += len(text)
         self._tail += printable(text)
         if isinstance(self._mode, _Run):
-            return self._grow_run(self._mode)
-        if isinstance(self._mode, _Items):
-            return self._grow_items(self._mode)
-        return self._grow_block()
+            patches = self._grow_run(self._mode)
+        elif isinstance(self._mode, _Items):
+            patches = self._grow_items(self._mode)
+        else:
+            patches = self._grow_block()
+        return self._noted(patches, self.length)
 
     def finish(self) -> list[Patch]:
         """The blocks whose final HTML differs from what was last shown; nothing grows after it."""
         text = "".join([*self._done, *self._block, self._tail])
         blocks = render(text)
         patches = self._show([(block.start, block.html) for block in blocks], 0)
-        self._changed = [patch.index for patch in patches if patch.kind == "block"]
         self._done, self._block, self._tail, self._mode = [text], [], "", None
-        return patches
+        # Nobody has these yet, whatever length of the text they have.
+        return self._noted(patches, self.length + 1)
 
     def since(self, length: int) -> list[Patch]:
         """For a reader who has the first `length` characters: whole blocks from there on."""
         patches = [
             Patch("block", index, 0, block.html)
-            for index, block in enumerate(self.blocks)
-            if block.end >= length or index in self._changed
+            for index, (block, shown) in enumerate(zip(self.blocks, self._shown, strict=True))
+            if block.end >= length or shown.changed_at > length
         ]
         return [*patches, Patch("trim", len(self._shown), 0, "")]
+
+    def _noted(self, patches: list[Patch], length: int) -> list[Patch]:
+        """The patches, with a note in each block of when it last changed."""
+        for patch in patches:
+            if patch.index < len(self._shown):
+                self._shown[patch.index].changed_at = length
+        return patches
 
     def _grow_block(self) -> list[Patch]:
         """Renders the open block anew, and whatever has begun after it."""
