@@ -373,6 +373,17 @@ async def test_a_connection_that_drops_keeps_the_text_and_what_was_held_back(how
 
 
 @in_a_loop
+async def test_an_error_in_the_stream_ends_it_soon_and_late_usage_counts() -> None:
+    error = b'data: {"error":{"message":"boom","code":502}}\n\n'
+    late = b'data: {"choices":[{"delta":{"content":"late"}}]}\n\n'
+    items, end = await ended(STREAM, HELLO, error, USAGE, late, hang)
+    assert text_of(items) == "Hello"
+    assert any(isinstance(item, Usage) for item in items)
+    assert end.error is not None
+    assert (end.eof, end.error.kind, end.error.message) == ("error", "server", "boom")
+
+
+@in_a_loop
 async def test_a_redirect_is_not_followed() -> None:
     async with serving(STREAM + HELLO + DONE) as other:
         answer = response(307, {"Location": other.base_url + "/chat/completions"}, b"")

@@ -156,10 +156,17 @@ def _content(content: object) -> tuple[str, str]:
         elif isinstance(part, dict):
             kind = part.get("type")
             if kind in ("thinking", "reasoning"):
-                reasoning += _content(part.get(kind) or part.get("text"))[0]
+                reasoning += _thought(part.get(kind) or part.get("text"))
             elif kind in ("text", "output_text", "refusal", None):
                 text += _string(part.get("text")) or _string(part.get("refusal"))
     return text, reasoning
+
+
+def _thought(thought: object) -> str:
+    """A thinking part's text: a string, or a list of text parts (Mistral)."""
+    if not isinstance(thought, list):
+        return _string(thought)
+    return "".join(_string(part.get("text")) for part in thought if isinstance(part, dict))
 
 
 def _details(details: object) -> str:

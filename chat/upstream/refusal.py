@@ -12,6 +12,7 @@ from chat.rendering.clean import clean
 from chat.upstream.errors import GatewayError, Kind
 
 MESSAGE_CHARS = 500
+_SECRET_CHARS = 6  # a shorter key is a placeholder, and may be a word of the message
 
 
 def from_response(
@@ -48,7 +49,7 @@ def presentable(message: str | None, secret: str = "") -> str | None:
     if not message or _HTML.search(message):
         return None
     message = clean(message[: 8 * MESSAGE_CHARS])
-    if secret:
+    if len(secret) >= _SECRET_CHARS:
         message = message.replace(secret, "***")
     message = _KEY.sub("***", message).strip()
     if len(message) > MESSAGE_CHARS:
@@ -98,7 +99,7 @@ class _Report:
         if not isinstance(part, dict):
             return
         for key in ("message", "msg", "detail", "error_description", "title"):
-            if isinstance(text := part.get(key), str) and text.strip():
+            if isinstance(text := _unwrapped(part.get(key)), str) and text.strip():
                 self.message = self.message or text
         if isinstance(metadata := part.get("metadata"), dict):
             self._add_raw(metadata.get("raw"))
@@ -117,26 +118,36 @@ class _Report:
 
     def _add_raw(self, raw: object) -> None:
         """OpenRouter's message only says that a provider failed; its words are in metadata.raw."""
-        if isinstance(raw, str) and raw.lstrip()[:1] in ("{", "["):
-            try:
-                raw = _Report(msgspec.json.decode(raw)).message
-            except (ValueError, RecursionError):
-                return
+        raw = _unwrapped(raw)
+        if isinstance(raw, dict | list):
+            raw = _Report(raw).message
         if isinstance(raw, str) and raw.strip() and not _HTML.search(raw):
             self.message = f"{self.message}: {raw}" if self.message else raw
 
 
 def _parts(document: object, depth: int = 0) -> Iterator[object]:
     """The places of a body that may hold the error, the most telling first."""
+    if depth > 5:
+        return
     if isinstance(document, list):
         for member in document[:8]:
-            yield from _parts(member, depth)
+            yield from _parts(member, depth + 1)
         return
-    if isinstance(document, dict) and depth < 3:
-        for key in ("error", "errors", "detail"):
-            if isinstance(inner := document.get(key), str | list | dict) and inner:
-                yield from _parts(inner, depth + 1)
+    if isinstance(document, dict):
+        for key in ("error", "errors", "detail", "message"):
+            if inner := document.get(key):
+                yield from _parts(_unwrapped(inner), depth + 1)
     yield document
+
+
+def _unwrapped(words: object) -> object:
+    """The JSON in a string that holds another gateway's answer; anything else as it is."""
+    if isinstance(words, str) and words.lstrip()[:1] in ("{", "["):
+        try:
+            return msgspec.json.decode(words)
+        except (ValueError, RecursionError):
+            pass
+    return words
 
 
 def _status(value: Any) -> int | None:
