@@ -146,7 +146,10 @@ def test_no_json_breaks_the_extractor(document: object) -> None:
     ("error", "delay_s"),
     [
         (GatewayError("connection", reason="refused"), 0.5),
+        (GatewayError("connection", reason="dropped"), 0.5),
         (GatewayError("connection", reason="tls"), None),
+        (GatewayError("connection", reason="url"), None),
+        (GatewayError("connection", reason="forbidden"), None),
         (GatewayError("timeout"), None),
         (GatewayError("auth", status=401), None),
         (GatewayError("rate_limit", status=429), None),

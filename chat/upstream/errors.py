@@ -26,6 +26,7 @@ Kind = Literal[
 
 ATTEMPTS = 3
 RETRY_WINDOW_S = 30.0
+_LASTING = ("url", "tls", "forbidden")
 
 
 class GatewayError(Exception):
@@ -74,7 +75,7 @@ def retry_delay_s(error: GatewayError, attempt: int, elapsed_s: float) -> float 
         return None
     backoff_s = 0.5 * 2.0 ** (attempt - 1)
     if error.kind == "connection":
-        delay_s = None if error.reason == "tls" else backoff_s
+        delay_s = None if error.reason in _LASTING else backoff_s
     elif error.status == 429:
         delay_s = error.retry_after_s
     elif error.status in (502, 503, 504):
