@@ -183,8 +183,14 @@ failed = pytest.StashKey[bool]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember a failure for the screenshots, and show what the test's servers had to say."""
     report = yield
     item.stash[failed] = item.stash.get(failed, False) or report.failed
+    if report.failed:
+        used = getattr(item, "funcargs", {}).values()
+        servers = [each.server if isinstance(each, Client) else each for each in used]
+        logs = dict.fromkeys(each.log[-4000:] for each in servers if isinstance(each, Server))
+        report.sections += [("server log", log) for log in logs]
     return report
 
 
