@@ -215,7 +215,7 @@ class Runner:
             number += 1
             gateway, endpoint = job.routes[0]
             call = await in_database(Call.begin)(job.generation, gateway, model, number)
-            joint = Joint(job.message.text) if job.is_continued else None
+            joint = Joint(job.message.text) if job.generation.kind == "continue" else None
             running.attempt = attempt = Attempt(
                 call.pk, job.generation.pk, self.logs, self._writer, joint
             )
