@@ -1,0 +1,49 @@
+"""The admin in a real browser: nothing against the policy, and the reader's own view of a reply."""
+
+import re
+
+import pytest
+
+WIDTHS = [{"width": 1440, "height": 900}, {"width": 768, "height": 900}]
+LISTS = ["conversation", "generation", "call", "user", "gateway"]
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale):
+    conversation = owner.send("How do rivers begin?")
+    owner.wait_for_reply(conversation)
+    for viewport in WIDTHS:
+        page = open_page(owner, viewport=viewport)
+        for name in LISTS:
+            assert page.goto(f"/admin/chat/{name}/").ok
+            link = page.locator("#result_list tbody tr a").first
+            if name != "generation":
+                link.click()
+                page.wait_for_url(re.compile(rf"/admin/chat/{name}/\d+/change/"))
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= viewport["width"], page.url
+        for path in ("/admin/", "/admin/auth/group/", "/admin/chat/user/add/"):
+            assert page.goto(path).ok
+
+
+def test_a_reply_looks_to_staff_as_it_did_to_its_reader(open_page, owner, gateway):
+    gateway.reply(
+        "## Springs\n\n- rain\n- snow\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`\n\n```python\nx = 1\n```"
+    )
+    conversation = owner.send("How do rivers begin?")
+    owner.wait_for_reply(conversation)
+    look = """body => [body, ...body.querySelectorAll('*')].map(e => {
+        const s = getComputedStyle(e);
+        return [e.tagName, s.fontSize, s.fontWeight, s.lineHeight, s.color, s.listStyleType,
+                s.paddingTop, s.marginTop, s.borderBottomWidth].join(' ');
+    })"""
+    page = open_page(owner)
+    page.goto(f"/c/{conversation}/")
+    body = page.locator("[data-role=assistant] [data-part=body]").first
+    seen = body.inner_html(), body.evaluate(look)
+    page.goto("/admin/chat/conversation/")
+    page.locator("#result_list tbody tr").first.locator("a").first.click()
+    page.wait_for_url("**/change/")
+    body = page.locator("[data-role=assistant] [data-part=body]").first
+    assert body.inner_html() == seen[0]
+    assert body.evaluate(look) == seen[1]
