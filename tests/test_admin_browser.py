@@ -27,9 +27,8 @@ def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale)
 
 
 def test_a_reply_looks_to_staff_as_it_did_to_its_reader(open_page, owner, gateway):
-    gateway.reply(
-        "## Springs\n\n- rain\n- snow\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`\n\n```python\nx = 1\n```"
-    )
+    table = "| a | b |\n|---|---|\n| 1 | 2 |"
+    gateway.reply(f"## Springs\n\n- rain\n- snow\n\n{table}\n\n`code`\n\n```python\nx = 1\n```")
     conversation = owner.send("How do rivers begin?")
     owner.wait_for_reply(conversation)
     look = """body => [body, ...body.querySelectorAll('*')].map(e => {
