@@ -35,14 +35,16 @@ def member_only(view: View) -> View:
 def for_conversation(*methods: str) -> Callable[[View], View]:
     """Give the view the member's own conversation; 404 for any other, whatever the verb."""
 
+    allowed = [*methods, "HEAD"] if "GET" in methods else methods
+
     def decorate(view: View) -> View:
         @member_only
         @wraps(view)
         def wrapped(request: HttpRequest, uuid: str) -> HttpResponse:
             mine = request.user.conversations.alive().select_related("leaf", "owner")
             conversation = get_object_or_404(mine, uuid=parse_uuid(uuid))
-            if request.method not in methods:
-                return HttpResponseNotAllowed(methods)
+            if request.method not in allowed:
+                return HttpResponseNotAllowed(allowed)
             return view(request, conversation)
 
         return wrapped
@@ -53,6 +55,8 @@ def for_conversation(*methods: str) -> Callable[[View], View]:
 def for_message(*methods: str) -> Callable[[View], View]:
     """Give the view a message of one of the member's own conversations."""
 
+    allowed = [*methods, "HEAD"] if "GET" in methods else methods
+
     def decorate(view: View) -> View:
         @member_only
         @wraps(view)
@@ -60,8 +64,8 @@ def for_message(*methods: str) -> Callable[[View], View]:
             mine = Message.objects.of(request.user).for_display()
             mine = mine.select_related("conversation__owner", "conversation__leaf", "parent")
             message = get_object_or_404(mine, uuid=parse_uuid(uuid))
-            if request.method not in methods:
-                return HttpResponseNotAllowed(methods)
+            if request.method not in allowed:
+                return HttpResponseNotAllowed(allowed)
             return view(request, message)
 
         return wrapped

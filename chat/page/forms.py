@@ -31,7 +31,22 @@ class SetupForm(BaseUserCreationForm):
         fields = ("username",)
 
 
-class ModelForm(forms.Form):
+class CommandForm(forms.Form):
+    """What every command may carry: a key under which it is given once."""
+
+    client_key = Typed(required=False)
+
+    def clean_client_key(self) -> str:
+        key: str = self.cleaned_data["client_key"]
+        if len(key) > 64:
+            raise forms.ValidationError(_("This page is out of date. Reload it."), code="key")
+        return key
+
+    def first_error(self) -> str:
+        return next((str(e) for errors in self.errors.values() for e in errors if e), "")
+
+
+class ModelForm(CommandForm):
     """Which model to ask, through which gateway: `destination` once it is valid."""
 
     model = Typed(required=False)
@@ -58,15 +73,11 @@ class ModelForm(forms.Form):
             )
         return cleaned
 
-    def first_error(self) -> str:
-        return next((str(e) for errors in self.errors.values() for e in errors if e), "")
-
 
 class SendForm(ModelForm):
     """A question: text, model, gateway, client_key, parent."""
 
     text = Typed(required=False)
-    client_key = Typed(required=False)
     parent = Typed(required=False)
 
     def clean_text(self) -> str:
@@ -84,12 +95,6 @@ class SendForm(ModelForm):
                 code="too_long",
             )
         return text
-
-    def clean_client_key(self) -> str:
-        key: str = self.cleaned_data["client_key"]
-        if len(key) > 64:
-            raise forms.ValidationError(_("This page is out of date. Reload it."), code="key")
-        return key
 
     def clean_parent(self) -> UUID | None:
         parent: str = self.cleaned_data["parent"]

@@ -16,7 +16,7 @@ from ..forms import SetupForm
 
 
 @sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest) -> HttpResponse:
     """Make the first owner; there is no such page once there is a user."""
     if User.objects.exists():
@@ -36,6 +36,7 @@ def setup(request: HttpRequest) -> HttpResponse:
 class Login(auth_views.LoginView):
     template_name = "login.html"
     redirect_authenticated_user = True
+    http_method_names = ["get", "head", "post", "options"]
 
     def form_invalid(self, form):  # type: ignore[no-untyped-def]
         response = super().form_invalid(form)
@@ -49,7 +50,7 @@ class Logout(auth_views.LogoutView):
 
 @sensitive_post_parameters()
 @member_only
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def password(request: HttpRequest) -> HttpResponse:
     """Change one's own password; every other session of the account ends by it."""
     form = PasswordChangeForm(request.user, request.POST or None)

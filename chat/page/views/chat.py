@@ -24,7 +24,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return _page(request, None, model=request.GET.get("model", ""))
 
 
-@for_conversation("GET", "HEAD")
+@for_conversation("GET")
 def conversation(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return _page(request, conversation)
 
@@ -71,15 +71,15 @@ def send(request: HttpRequest, conversation: Conversation) -> HttpResponse:
 def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     form = RenameForm(request.POST)
     if not form.is_valid():
-        return refuse(request, 422, str(next(iter(form.errors.values()))[0]))
+        return refused(request, 422, str(form.errors["title"][0]), conversation)
     conversation.rename(form.cleaned_data["title"])
     return _sidebar(request, conversation) if request.htmx else see_other(conversation)
 
 
-@for_conversation("POST", "GET")
+@for_conversation("GET", "POST")
 def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     """Ask first where a page without a dialog links here."""
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "delete.html", {"conversation": conversation})
     conversation.delete_for_owner()
     if request.htmx:
@@ -90,9 +90,18 @@ def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return see_other("home")
 
 
-@for_conversation("GET", "HEAD")
+@for_conversation("GET")
 def export(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return JsonResponse(as_json(conversation), json_dumps_params={"ensure_ascii": False})
+
+
+def refused(
+    request: HttpRequest, status: int, sentence: str, conversation: Conversation
+) -> HttpResponse:
+    """The same page with the sentence in it; for htmx, which has the page, the sentence alone."""
+    if request.htmx:
+        return refuse(request, status, sentence)
+    return _page(request, conversation, alert=sentence, status=status)
 
 
 def _page(
@@ -101,6 +110,7 @@ def _page(
     *,
     model: str = "",
     sent: SendForm | None = None,
+    alert: str = "",
     status: int = 200,
 ) -> HttpResponse:
     """The whole page. With `sent`, a form that was refused: its text and its error are kept."""
@@ -117,7 +127,7 @@ def _page(
         "gateway": used.gateway.slug if used and used.gateway and not sent else "",
         "client_key": str(uuid.uuid4()),
         "parent": str(rows[-1].uuid) if rows else "",
-        "alert": sent.first_error() if sent else "",
+        "alert": sent.first_error() if sent else alert,
     }
     context = {
         "conversation": conversation,

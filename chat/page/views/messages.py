@@ -1,5 +1,6 @@
 """What a person does with one message: `POST /m/<uuid>/<command>/`."""
 
+import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
@@ -8,20 +9,24 @@ from django.utils.translation import gettext as _
 
 from chat.models import Command, Gateway, Message
 from chat.models.conversations import Conflict
+from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
 from ..access import for_message, see_other
-from ..forms import ModelForm, SendForm
+from ..forms import CommandForm, ModelForm, SendForm
 from ..middleware import refuse
+from .chat import refused
 
 
-def _once(request: HttpRequest, name: str, message: Message, run: Callable[[], Message]) -> Message:
+def _once(
+    request: HttpRequest, name: str, message: Message, key: str, run: Callable[[], Message]
+) -> Message:
     return Command.once(
         run,
         user=request.user,
         name=name,
         target=message.uuid,
-        key=request.POST.get("client_key", "")[:64],
+        key=key,
         content=[request.POST.get(field, "") for field in ("text", "model", "gateway")],
     )
 
@@ -43,8 +48,8 @@ def _thread(request: HttpRequest, message: Message) -> HttpResponse:
     return render(request, "_thread.html", {"thread": shown(rows)})
 
 
-def _no_longer_fits(request: HttpRequest) -> HttpResponse:
-    return refuse(request, 409, _("The conversation has moved on; this no longer fits it."))
+def _moved_on() -> str:
+    return _("The conversation has moved on; this no longer fits it.")
 
 
 @for_message("POST")
@@ -55,10 +60,13 @@ def stop(request: HttpRequest, message: Message) -> HttpResponse:
 
 @for_message("POST")
 def retry(request: HttpRequest, message: Message) -> HttpResponse:
+    form = CommandForm(request.POST)
+    if not form.is_valid():
+        return refused(request, 422, form.first_error(), message.conversation)
     try:
-        reply = _once(request, "retry", message, message.retry)
+        reply = _once(request, "retry", message, form.cleaned_data["client_key"], message.retry)
     except Conflict:
-        return _no_longer_fits(request)
+        return refused(request, 409, _moved_on(), message.conversation)
     return _thread(request, reply)
 
 
@@ -66,22 +74,32 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
 def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
     form = ModelForm(request.POST)
     if not form.is_valid():
-        return refuse(request, 422, form.first_error())
-    model = form.cleaned_data["model"]
-    gateway = form.destination if model or form.cleaned_data["gateway"] else None
+        return refused(request, 422, form.first_error(), message.conversation)
+    sent = form.cleaned_data
+    model = sent["model"]
+    gateway = form.destination if model or sent["gateway"] else None
     try:
-        reply = _once(request, "regenerate", message, lambda: message.regenerate(model, gateway))
+        reply = _once(
+            request,
+            "regenerate",
+            message,
+            sent["client_key"],
+            lambda: message.regenerate(model, gateway),
+        )
     except Conflict:
-        return _no_longer_fits(request)
+        return refused(request, 409, _moved_on(), message.conversation)
     return _thread(request, reply)
 
 
 @for_message("POST")
 def go_on(request: HttpRequest, message: Message) -> HttpResponse:
+    form = CommandForm(request.POST)
+    if not form.is_valid():
+        return refused(request, 422, form.first_error(), message.conversation)
     try:
-        reply = _once(request, "continue", message, message.go_on)
+        reply = _once(request, "continue", message, form.cleaned_data["client_key"], message.go_on)
     except Conflict:
-        return _no_longer_fits(request)
+        return refused(request, 409, _moved_on(), message.conversation)
     return _article(request, reply)
 
 
@@ -89,22 +107,47 @@ def go_on(request: HttpRequest, message: Message) -> HttpResponse:
 def edit(request: HttpRequest, message: Message) -> HttpResponse:
     """GET: a form over the message; POST: the question anew, beside the old one."""
     if message.is_reply:
-        return _no_longer_fits(request)
-    if request.method == "GET":
-        (m,) = shown([message])
-        return render(request, "_edit.html" if request.htmx else "edit.html", {"m": m})
+        return refused(request, 409, _moved_on(), message.conversation)
+    if request.method != "POST":
+        return _form(request, message)
     form = SendForm(request.POST)
     if not form.is_valid():
-        return refuse(request, 422, form.first_error())
+        return _edit_refused(request, 422, form.first_error(), message)
     sent = form.cleaned_data
     model, gateway = sent["model"], form.destination
     if not (model or sent["gateway"]):
         model, gateway = _as_before(message, gateway)
     try:
-        reply = _once(request, "edit", message, lambda: message.edit(sent["text"], model, gateway))
+        reply = _once(
+            request,
+            "edit",
+            message,
+            sent["client_key"],
+            lambda: message.edit(sent["text"], model, gateway),
+        )
     except Conflict:
-        return _no_longer_fits(request)
+        return _edit_refused(request, 409, _moved_on(), message)
     return _thread(request, reply)
+
+
+def _form(
+    request: HttpRequest, message: Message, alert: str = "", status: int = 200
+) -> HttpResponse:
+    (m,) = shown([message])
+    context = {"m": m, "client_key": str(uuid.uuid4()), "alert": alert}
+    template = "_edit.html" if request.htmx else "edit.html"
+    return render(request, template, context, status=status)
+
+
+def _edit_refused(
+    request: HttpRequest, status: int, sentence: str, message: Message
+) -> HttpResponse:
+    """The form again with what was typed; htmx, which still shows it, gets the sentence alone."""
+    if request.htmx:
+        return refuse(request, status, sentence)
+    message.refresh_from_db()
+    message.text = clean_user(request.POST.get("text", ""))
+    return _form(request, message, sentence, status)
 
 
 @for_message("POST")
@@ -120,7 +163,7 @@ def branch(request: HttpRequest, message: Message) -> HttpResponse:
     return _thread(request, message)
 
 
-@for_message("GET", "HEAD")
+@for_message("GET")
 def text(request: HttpRequest, message: Message) -> HttpResponse:
     """The Markdown as it came, to be copied."""
     return HttpResponse(
