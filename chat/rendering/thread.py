@@ -166,7 +166,7 @@ class Shown:
 
     @property
     def can_copy(self) -> bool:
-        return bool(self.text) and not self.is_open
+        return bool(self.text) and not self.is_open and not self.is_read_only
 
 
 def shown(messages: Iterable[Message], *, is_read_only: bool = False) -> list[Shown]:
