@@ -139,7 +139,8 @@ class LiveReply:
         for part, growing, news in (("rb", self._reasoning, reasoning), ("b", self._text, text)):
             if not news:
                 continue
-            ops += self._ops(part, await self._render(partial(growing.grow, news), len(news)))
+            anew = growing.open_length + len(news)
+            ops += self._ops(part, await self._render(partial(growing.grow, news), anew))
         self._publish(ops)
 
     async def _finish(self) -> None:
