@@ -62,3 +62,4 @@ messages.addEventListener("htmx:afterRequest", () => {
 })
 
 fit()
+performance.mark("usable")
