@@ -70,23 +70,28 @@ def _origins(name: str, default: list[str]) -> list[str]:
     return origins or default
 
 
-def _secret_key(data_dir: Path) -> str:
-    """SECRET_KEY, else the key file of the data directory, made once."""
-    if key := _text("SECRET_KEY"):
-        return key
-    path = data_dir / "secret_key"
+def _made_once(path: Path) -> Path:
+    """A file with a random secret that only its owner may read."""
     if not path.exists():
-        draft = data_dir / f".secret_key.{secrets.token_hex(8)}"
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(64))
-        # A hard link fails where the name exists, so of two first starts at once one key wins.
+        draft.write_text(f"{secrets.token_urlsafe(64)}\n")
+        # A hard link fails where the name exists, so of two first starts at once one secret wins.
         try:
             path.hardlink_to(draft)
         except FileExistsError:
             pass
         finally:
             draft.unlink()
-    return path.read_text().strip()
+    return path
+
+
+def _secrets_keys() -> list[str]:
+    """POTOK_SECRETS_KEY: one secret, or several separated by commas, the newest first."""
+    keys = [part.strip() for part in _text("POTOK_SECRETS_KEY").split(",") if part.strip()]
+    if any(len(key) < 32 for key in keys):
+        raise ImproperlyConfigured("POTOK_SECRETS_KEY must be at least 32 characters long.")
+    return keys
 
 
 # --- where it lives and who may call it -------------------------------------------------------
@@ -105,7 +110,10 @@ REDIS_URL = _text("REDIS_URL")
 EMBEDDED = not REDIS_URL
 
 DEBUG = False
-SECRET_KEY = _secret_key(DATA_DIR)
+SECRET_KEY = _text("SECRET_KEY") or _made_once(DATA_DIR / "secret_key").read_text().strip()
+# Under these the gateways' keys are sealed in the database (chat/models/secrets.py).
+SECRETS_KEYS = _secrets_keys()
+SECRETS_FILE = DATA_DIR / "gateway_keys" if SECRETS_KEYS else _made_once(DATA_DIR / "gateway_keys")
 ALLOWED_HOSTS = sorted({urlsplit(origin).hostname or "" for origin in ORIGINS})
 CSRF_TRUSTED_ORIGINS = ORIGINS
 

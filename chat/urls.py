@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from chat.page.views import account, chat, health, messages
+from chat.page.views import account, chat, health, messages, models
 
 urlpatterns = [
     path("", chat.home, name="home"),
@@ -23,6 +23,7 @@ urlpatterns = [
     path("m/<str:uuid>/delete/", messages.delete, name="delete_message"),
     path("m/<str:uuid>/branch/", messages.branch, name="branch"),
     path("m/<str:uuid>/text/", messages.text, name="text"),
+    path("models/favourite/", models.favourite, name="favourite"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chat.models import Command, Conversation, Gateway, Generation, Message, User
 from chat.models.conversations import TITLE_CHARS, Conflict, title_from
-from chat.models.gateways import NoGateway, validate_model_name
+from chat.models.language_models import first_listed, validate_model_name
 from chat.models.generations import Outcome
 from chat.models.people import OwnerExists
 from tests import rows
@@ -382,31 +382,6 @@ def test_there_is_no_first_owner_once_there_is_anybody():
         User.create_owner("owner", "secret")
 
 
-def test_a_gateway_is_chosen_by_slug_then_by_model_then_in_order():
-    demo, first, second = (rows.gateway(s, position=i) for i, s in enumerate(("demo", "a", "b")))
-    demo.replace_models(["demo-fast"])
-    second.replace_models(["m", "n"])
-    assert Gateway.choose("", "b") == second
-    assert Gateway.choose("n") == second
-    assert Gateway.choose("demo-fast") == demo
-    assert Gateway.choose("unheard of") == first
-    assert Gateway.choose("") == first
-
-
-def test_the_demo_is_the_default_only_when_alone():
-    demo = rows.gateway("demo")
-    assert Gateway.choose("") == demo
-    other = rows.gateway("other", position=1)
-    assert Gateway.choose("") == other
-
-
-def test_a_gateway_that_is_off_or_unknown_is_not_chosen():
-    rows.gateway("off", enabled=False)
-    for slug in ("", "off", "unknown"):
-        with pytest.raises(NoGateway):
-            Gateway.choose("m", slug)
-
-
 def test_the_environments_gateways_follow_the_environment(settings):
     facts = {"name": "A", "base_url": "http://one/v1", "key": "sk-1", "currency": "RUB"}
     settings.GATEWAYS = [{"slug": "a", **facts}, {"slug": "b", **facts}]
@@ -416,12 +391,13 @@ def test_the_environments_gateways_follow_the_environment(settings):
     row.replace_models(["m"])
     Gateway.objects.filter(slug="a").update(takes_include_usage=False)
     Gateway.sync_environment()
-    assert (row.key, row.default_model()) == ("sk-1", "m")
+    assert (row.key, first_listed(row, rows.person())) == ("sk-1", "m")
     assert not Gateway.objects.get(slug="a").takes_include_usage
     settings.GATEWAYS = [{"slug": "a", **facts, "base_url": "http://two/v1"}]
     Gateway.sync_environment()
     row = Gateway.objects.get(slug="a")
-    assert (row.default_model(), row.takes_include_usage) == ("", True)
+    assert row.takes_include_usage
+    assert not row.language_models.exists()
     assert [g.slug for g in Gateway.objects.usable()] == [own.slug, "a"]
 
 

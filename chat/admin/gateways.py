@@ -1,93 +1,228 @@
-"""Gateways: those from the environment are shown, others may be changed. A key is never shown."""
+"""Gateways: entered, checked, switched off. Those from the environment are set there."""
 
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from django import forms
-from django.contrib import admin
-from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.debug import sensitive_post_parameters
 
-from chat.models import Gateway, LanguageModel
+from chat.models import Gateway, bells
+from chat.models.language_models import validate_model_name
+from chat.models.secrets import Unsealable
+from chat.replies import check
+from chat.replies.check import Finding
+
+from . import diagnosis
+from .figures import money
+from .gateway_form import GatewayForm
 
 # Of a shorter key the last four would be too large a part.
 SHORTEST_KEY_HINTED = 16
-
-
-class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
-    def clean_base_url(self) -> str:
-        address = str(self.cleaned_data["base_url"]).rstrip("/")
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValidationError(_("An address starts with http:// or https:// and a host."))
-        return address
-
-
-class LanguageModelInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = LanguageModel
-    fields = readonly_fields = ("name",)
-    can_delete = False
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+SET_IN_ENVIRONMENT = (
+    "name",
+    "base_url",
+    "headers",
+    "currency",
+    "enabled",
+    "is_private_allowed",
+)
 
 
 @admin.register(Gateway)
 class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = GatewayForm
-    list_display = (
-        "name",
-        "slug",
-        "base_url",
-        "currency",
-        "enabled",
-        "source",
-        "key_hint",
-        "state",
-    )
-    fields = (
-        ("name", "slug"),
-        "base_url",
-        "key_hint",
-        ("currency", "slots", "position"),
-        "enabled",
-        "state",
-    )
-    readonly_fields = ("key_hint", "state")
-    inlines = [LanguageModelInline]
+    change_form_template = "admin/gateway.html"
+    list_display = ("name", "slug", "base_url", "enabled", "source", "key_hint", "state", "left")
     actions = None
 
-    def has_change_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:
-        is_fixed = obj is not None and obj.source == Gateway.Source.ENVIRONMENT
-        return not is_fixed and super().has_change_permission(request, obj)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
+        return super().get_queryset(request).with_spending()
+
+    # --- the form -----------------------------------------------------------------------------
+
+    def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
+        takes_key = obj is None or not obj.is_from_environment
+        key = ("key", "clears_key") if takes_key else ()
+        return [
+            (None, {"fields": (("name", "slug"), "base_url", "key_hint", *key, "headers")}),
+            (
+                _("Use"),
+                {
+                    "fields": (
+                        "enabled",
+                        ("currency", "slots", "position"),
+                        "stands_in",
+                        "takes_any_model",
+                        "is_private_allowed",
+                    )
+                },
+            ),
+            (_("What it said last"), {"fields": ("source", "state", "left")}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Gateway | None = None) -> list[str]:
+        fixed = ["key_hint", "source", "state", "left"]
+        if obj is not None:
+            fixed.append("slug")  # calls and favourites know it by this name
+            fixed += SET_IN_ENVIRONMENT if obj.is_from_environment else ()
+        # Whoever may reach into the network that Potok stands in is the owner's to decide.
+        if not request.user.is_superuser and "is_private_allowed" not in fixed:
+            fixed.append("is_private_allowed")
+        return fixed
 
     def has_delete_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:
-        """Never: messages and calls name their gateway; one that isn't wanted is switched off."""
-        return False
+        """One of the environment would come back; calls keep what they were."""
+        is_fixed = obj is not None and obj.is_from_environment
+        return not is_fixed and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Its models and prices go with it, and need no right of their own."""
+        _nested, counts, _lacking, protected = super().get_deleted_objects(objs, request)
+        return [str(gateway) for gateway in objs], counts, set(), protected
+
+    @method_decorator(sensitive_post_parameters("key"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Gateway, form: Any, change: bool) -> None:
-        if change and "base_url" in form.changed_data:
-            # Another server stands behind the name: what was learned of the old one is void.
-            obj.takes_include_usage, obj.listed_at = True, None
-            obj.language_models.all().delete()
+        changed, entered = form.changed_data, form.cleaned_data
+        if change and "base_url" in changed:
+            obj.forget()
+            # It was allowed for the address that was there.
+            obj.is_private_allowed &= request.user.is_superuser
+        if "currency" in changed:
+            obj.balance_nano = obj.balance_at = None
+        if entered.get("key") or entered.get("clears_key"):
+            obj.key = entered["key"]
         super().save_model(request, obj, form, change)
+        bells.ring(bells.RUNNERS, gateway=obj.pk)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Gateway) -> HttpResponse:
+        """To its own page, where it can be checked."""
+        return _see(obj)
+
+    # --- columns ------------------------------------------------------------------------------
 
     @admin.display(description=gettext_lazy("key"))
     def key_hint(self, gateway: Gateway) -> str:
-        if not gateway.key:
+        try:
+            key = gateway.key
+        except Unsealable:
+            return _("can't be unsealed; enter it again")
+        if not key:
             return _("not set")
-        if len(gateway.key) < SHORTEST_KEY_HINTED:
-            return _("set")
-        return _("set, ends in %(end)s") % {"end": gateway.key[-4:]}
+        return f"…{key[-4:]}" if len(key) >= SHORTEST_KEY_HINTED else _("set")
 
     @admin.display(description=gettext_lazy("models"))
     def state(self, gateway: Gateway) -> str:
-        if gateway.listing_error:
-            return gateway.listing_error
-        return _("listed") if gateway.listed_at else _("not listed yet")
+        if gateway.listing_failure:
+            return diagnosis.of_fields(gateway.listing_failure)
+        if not gateway.listed_at:
+            return _("not listed yet")
+        return _("listed %(when)s") % {"when": _moment(gateway.listed_at)}
+
+    @admin.display(description=gettext_lazy("balance"))
+    def left(self, gateway: Gateway) -> str | None:
+        if gateway.balance is None or gateway.balance_at is None:
+            return None
+        parts = [money(gateway.balance, gateway.currency) or ""]
+        if (days := gateway.days_left) is not None:
+            parts.append(ngettext("lasts %(n)d day", "lasts %(n)d days", days) % {"n": days})
+        parts.append(_moment(gateway.balance_at))
+        return " · ".join(parts)
+
+    # --- commands -----------------------------------------------------------------------------
+
+    def get_urls(self) -> list[Any]:
+        commands = {"check": self._check, "list": self._list, "balance": self._balance}
+        return [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(self._command(run)),
+                name=f"chat_gateway_{name}",
+            )
+            for name, run in commands.items()
+        ] + super().get_urls()
+
+    def _command(
+        self, run: Callable[[HttpRequest, Gateway], list[Finding]]
+    ) -> Callable[..., HttpResponse]:
+        def view(request: HttpRequest, object_id: str) -> HttpResponse:
+            """Ask the gateway, tell what came of it on its page."""
+            if not self.has_change_permission(request):
+                raise PermissionDenied
+            gateway = self.get_object(request, object_id)
+            if gateway is None:
+                raise Http404
+            if request.method != "POST":
+                return HttpResponseNotAllowed(["POST"])
+            for finding in run(request, gateway):
+                level = messages.ERROR if finding.error else messages.SUCCESS
+                messages.add_message(request, level, told(finding, gateway))
+            return _see(gateway)
+
+        return view
+
+    def _check(self, request: HttpRequest, gateway: Gateway) -> list[Finding]:
+        model = request.POST.get("model", "").strip()
+        try:
+            validate_model_name(model)
+        except ValidationError as error:
+            messages.error(request, error.messages[0])
+            return []
+        return check.check(gateway, request.user, model)
+
+    def _list(self, request: HttpRequest, gateway: Gateway) -> list[Finding]:
+        return [check.list_models(gateway)]
+
+    def _balance(self, request: HttpRequest, gateway: Gateway) -> list[Finding]:
+        return [check.ask_balance(gateway)]
+
+
+def told(finding: Finding, gateway: Gateway) -> str:
+    """What was found, in a sentence."""
+    seconds = number_format(finding.seconds, 1)
+    match finding.name:
+        case "models" if finding.error:
+            return _("The models can't be listed. %(why)s") % {"why": diagnosis.of(finding.error)}
+        case "models" if not finding.count:
+            return _(
+                "The gateway answers, but lists no models. A name that is typed may still work."
+            )
+        case "models":
+            return ngettext(
+                "%(n)d model listed in %(s)s s.", "%(n)d models listed in %(s)s s.", finding.count
+            ) % {"n": finding.count, "s": seconds}
+        case "answer" if finding.error:
+            return _("%(model)s doesn't answer. %(why)s") % {
+                "model": finding.model,
+                "why": diagnosis.of(finding.error),
+            }
+        case "answer":
+            return _("%(model)s answered one token in %(s)s s.") % {
+                "model": finding.model,
+                "s": seconds,
+            }
+    if finding.error:
+        return _("The balance can't be asked. %(why)s") % {"why": diagnosis.of(finding.error)}
+    if finding.balance is None:
+        return _("This gateway has no way to ask for the balance.")
+    return _("Balance: %(money)s.") % {"money": money(finding.balance, gateway.currency)}
+
+
+def _see(gateway: Gateway) -> HttpResponse:
+    place = reverse("admin:chat_gateway_change", args=[gateway.pk])
+    return HttpResponse(status=303, headers={"Location": place})
+
+
+def _moment(when: Any) -> str:
+    return str(date_format(localtime(when), "SHORT_DATETIME_FORMAT"))

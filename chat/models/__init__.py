@@ -2,7 +2,8 @@
 
 from .people import User
 
-from .gateways import Gateway, LanguageModel  # isort: skip  (foreign keys read top to bottom)
+from .gateways import Gateway  # isort: skip  (foreign keys read top to bottom)
+from .language_models import Favourite, LanguageModel  # isort: skip
 from .commands import Command
 from .conversations import Conversation, Message
 from .generations import Call, Generation
@@ -11,6 +12,7 @@ __all__ = [
     "Call",
     "Command",
     "Conversation",
+    "Favourite",
     "Gateway",
     "Generation",
     "LanguageModel",

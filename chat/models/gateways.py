@@ -1,22 +1,39 @@
-"""Gateways, and the language models that they say they serve."""
+"""Gateways: where they are, as whom they are asked, what they said last."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from . import secrets
+from .money import MAX_NANO, NANO
+
 MAX_MODEL_NAME = 200
-
-
-class NoGateway(Exception):
-    """No gateway is set up, or none of that slug."""
+RATE_DAYS = 7
+DEMO_POSITION = 1000
 
 
 class GatewayQuerySet(models.QuerySet["Gateway"]):
     def usable(self) -> "GatewayQuerySet":
         return self.filter(enabled=True)
+
+    def with_spending(self) -> "GatewayQuerySet":
+        """With `spent_nano`: what the calls of the last week cost, in the gateway's own currency."""
+        from .generations import Call
+
+        calls = Call.objects.filter(
+            gateway=OuterRef("pk"),
+            currency=OuterRef("currency"),
+            started_at__gte=timezone.now() - timedelta(days=RATE_DAYS),
+        )
+        total = calls.order_by().values("gateway").annotate(sum=Sum("cost_nano")).values("sum")
+        return self.annotate(spent_nano=Subquery(total))
 
 
 class Gateway(models.Model):
@@ -45,10 +62,19 @@ class Gateway(models.Model):
         default=True,
         help_text=_("Take over a reply that another gateway of the same model could not begin."),
     )
+    takes_any_model = models.BooleanField(
+        _("takes models that it doesn't list"),
+        default=True,
+        help_text=_("Off: only administrators may type other names than those listed."),
+    )
     # False once it has refused stream_options.include_usage.
     takes_include_usage = models.BooleanField(default=True, editable=False)
     listed_at = models.DateTimeField(_("models listed"), null=True, editable=False)
-    listing_error = models.CharField(max_length=500, blank=True, editable=False)
+    # Why they could not be listed last: the fields of the error.
+    listing_failure = models.JSONField(null=True, editable=False)
+    # 10^-9 of the currency; NULL where the gateway doesn't tell.
+    balance_nano = models.BigIntegerField(null=True, editable=False)
+    balance_at = models.DateTimeField(_("balance asked"), null=True, editable=False)
 
     objects = GatewayQuerySet.as_manager()
 
@@ -60,18 +86,52 @@ class Gateway(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    # --- who asks, and where ------------------------------------------------------------------
+
+    @property
+    def is_from_environment(self) -> bool:
+        return self.source == self.Source.ENVIRONMENT
+
     @property
     def key(self) -> str:
-        """The secret that calls carry; it lives in the environment, never in this row."""
-        return next((g["key"] for g in settings.GATEWAYS if g["slug"] == self.slug), "")
+        """The secret that calls carry: the environment's, else the sealed one; raises Unsealable."""
+        if self.is_from_environment:
+            return next((g["key"] for g in settings.GATEWAYS if g["slug"] == self.slug), "")
+        return secrets.unseal(self.sealed_key) if self.sealed_key else ""
+
+    @key.setter
+    def key(self, key: str) -> None:
+        self.sealed_key = secrets.seal(key) if key else ""
+
+    @property
+    def allows_private(self) -> bool:
+        """Whoever sets the environment has said so by it."""
+        return self.is_private_allowed or self.is_from_environment
+
+    @classmethod
+    @transaction.atomic
+    def reseal_keys(cls) -> tuple[int, list[str]]:
+        """Seal every key under the newest secret: how many, and the gateways whose can't be opened."""
+        done, failed = 0, []
+        for gateway in cls.objects.select_for_update().exclude(sealed_key=""):
+            try:
+                sealed = secrets.reseal(gateway.sealed_key)
+            except secrets.Unsealable:
+                failed.append(gateway.slug)
+                continue
+            done += cls.objects.filter(pk=gateway.pk).update(sealed_key=sealed)
+        return done, failed
 
     @classmethod
     def sync_environment(cls) -> None:
-        """Make the rows say what the environment says now; a gateway that left it is switched off."""
+        """Make the rows say what the environment says now.
+
+        A gateway that left it is switched off, and from then on is one of the database's.
+        """
         with transaction.atomic():
             named = {g["slug"]: (place, g) for place, g in enumerate(settings.GATEWAYS)}
             cls.objects.filter(source=cls.Source.ENVIRONMENT).exclude(slug__in=named).update(
-                enabled=False
+                enabled=False, source=cls.Source.DATABASE
             )
             for slug, (place, found) in named.items():
                 facts = {
@@ -80,99 +140,76 @@ class Gateway(models.Model):
                     "currency": found["currency"],
                     "source": cls.Source.ENVIRONMENT,
                     "enabled": True,
-                    "position": place,
                 }
                 row = cls.objects.filter(slug=slug).first()
                 if row and row.base_url != found["base_url"]:
-                    # Another server stands behind the name: what was learned of the old one is void.
-                    facts |= {"takes_include_usage": True, "listed_at": None}
-                    row.language_models.all().delete()
-                cls.objects.update_or_create(slug=slug, defaults=facts)
+                    row.forget()
+                # The order is the administrators' once the row is there; the demo begins as the last.
+                position = DEMO_POSITION if slug == "demo" else place
+                cls.objects.update_or_create(
+                    slug=slug, defaults=facts, create_defaults=facts | {"position": position}
+                )
 
-    @classmethod
-    def choose(cls, model: str, slug: str = "") -> "Gateway":
-        """The gateway that a send goes to; raises NoGateway.
-
-        By its slug; else the first that lists the model; else the first that isn't the demo.
-        """
-        usable = list(cls.objects.usable())
-        if slug:
-            usable = [gateway for gateway in usable if gateway.slug == slug]
-        elif model:
-            lists_it = set(
-                LanguageModel.objects.filter(name=model).values_list("gateway_id", flat=True)
-            )
-            if listing := [gateway for gateway in usable if gateway.pk in lists_it]:
-                return listing[0]
-        if not usable:
-            raise NoGateway
-        return next((g for g in usable if g.slug != "demo"), usable[0])
-
-    def stand_ins(self, model: str) -> list["Gateway"]:
-        """The other gateways that list the model and may take over, in the owner's order."""
-        if not model:
-            return []
-        others = Gateway.objects.usable().filter(stands_in=True, language_models__name=model)
-        return list(others.exclude(pk=self.pk))
-
-    def default_model(self) -> str:
-        """The id that stands for an empty model field: the first that the gateway lists, or ''."""
-        first = self.language_models.order_by("position", "id").first()
-        return first.name if first else ""
+    # --- what it said last --------------------------------------------------------------------
 
     @transaction.atomic
     def replace_models(self, names: list[str]) -> None:
-        """Take over what the gateway lists now, in its order."""
-        self.language_models.exclude(name__in=names).delete()
-        LanguageModel.objects.bulk_create(
-            [LanguageModel(gateway=self, name=n, position=i) for i, n in enumerate(names)],
+        """Take over what the gateway lists now, in its order; what was decided of a model stays."""
+        self._unlist(but=names)
+        model = self.language_models.model
+        model.objects.bulk_create(
+            [model(gateway=self, name=n, position=i) for i, n in enumerate(names)],
             update_conflicts=True,
             unique_fields=["gateway", "name"],
-            update_fields=["position"],
+            update_fields=["position", "is_listed"],
         )
-        Gateway.objects.filter(pk=self.pk).update(listed_at=timezone.now(), listing_error="")
+        Gateway.objects.filter(pk=self.pk).update(listed_at=timezone.now(), listing_failure=None)
 
-    def note_listing_error(self, error: str) -> None:
-        Gateway.objects.filter(pk=self.pk).update(listing_error=error[:500])
+    def note_listing_failure(self, failure: dict[str, Any]) -> None:
+        """Keep the fields of the error that kept it from being listed."""
+        Gateway.objects.filter(pk=self.pk).update(listing_failure=failure)
 
+    def note_balance(self, amount: Decimal | None) -> None:
+        """Keep what is left, in its currency; None, where it doesn't tell, leaves what was known."""
+        if amount is None or not abs(amount) * NANO <= MAX_NANO:
+            return
+        self.balance_nano, self.balance_at = round(amount * NANO), timezone.now()
+        Gateway.objects.filter(pk=self.pk).update(
+            balance_nano=self.balance_nano, balance_at=self.balance_at
+        )
 
-def validate_model_name(name: str) -> None:
-    """A model's id is opaque, but it is one short line."""
-    if len(name) > MAX_MODEL_NAME or not name.isprintable():
-        raise ValidationError(_("This is not a model's name."), code="model")
+    @transaction.atomic
+    def forget(self) -> None:
+        """Another server stands behind the name: what was learned of the old one is void."""
+        self._unlist()
+        void = {
+            "takes_include_usage": True,
+            "listed_at": None,
+            "listing_failure": None,
+            "balance_nano": None,
+            "balance_at": None,
+        }
+        for name, value in void.items():
+            setattr(self, name, value)
+        Gateway.objects.filter(pk=self.pk).update(**void)
 
+    def _unlist(self, but: Iterable[str] = ()) -> None:
+        """Drop the models that aren't listed; those that were decided about only leave the list."""
+        gone = self.language_models.exclude(name__in=but)
+        gone.exclude(pk__in=gone.marked().values("pk")).delete()
+        gone.update(is_listed=False)
 
-class LanguageModel(models.Model):
-    gateway = models.ForeignKey(Gateway, models.CASCADE, related_name="language_models")
-    name = models.CharField(_("name"), max_length=MAX_MODEL_NAME)
-    position = models.PositiveIntegerField(default=0)
-    is_hidden = models.BooleanField(_("hidden"), default=False)
-    is_default = models.BooleanField(_("default"), default=False)
-    is_title_model = models.BooleanField(_("writes titles"), default=False)
-    # Empty: for everybody.
-    groups = models.ManyToManyField(Group, blank=True, verbose_name=_("only for the groups"))
+    # --- money --------------------------------------------------------------------------------
 
-    class Meta:
-        ordering = ["gateway__position", "position", "id"]
-        constraints = [
-            models.UniqueConstraint(fields=["gateway", "name"], name="model_once"),
-            models.UniqueConstraint(
-                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_model"
-            ),
-            models.UniqueConstraint(
-                fields=["is_title_model"],
-                condition=models.Q(is_title_model=True),
-                name="one_title_model",
-            ),
-        ]
-        verbose_name = _("model")
-        verbose_name_plural = _("models")
+    @property
+    def balance(self) -> Decimal | None:
+        """What was left at `balance_at`, in its currency; None is unknown."""
+        return None if self.balance_nano is None else Decimal(self.balance_nano) / NANO
 
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def title_model(cls) -> "LanguageModel | None":
-        """The cheap one that an owner picked to write titles."""
-        chosen = cls.objects.filter(is_title_model=True, gateway__enabled=True)
-        return chosen.select_related("gateway").first()
+    @property
+    def days_left(self) -> int | None:
+        """How long the balance lasts at the rate of the last week; needs `with_spending`."""
+        spent_nano = getattr(self, "spent_nano", None)
+        if not spent_nano or self.balance_nano is None:
+            return None
+        return max(0, self.balance_nano * RATE_DAYS // int(spent_nano))

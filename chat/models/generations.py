@@ -406,3 +406,15 @@ class Call(models.Model):
             user_key=conversation.owner.key,
             model=model,
         )
+
+    @classmethod
+    def begin_check(cls, user: Any, gateway: Gateway, model: str) -> "Call":
+        return cls.objects.create(
+            purpose=cls.Purpose.CHECK,
+            gateway=gateway,
+            gateway_slug=gateway.slug,
+            currency=gateway.currency,
+            user=user,
+            user_key=user.key,
+            model=model,
+        )

@@ -9,8 +9,14 @@ from django.contrib.auth.forms import BaseUserCreationForm
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from chat.models import Gateway, User
-from chat.models.gateways import NoGateway, validate_model_name
+from chat.models import User
+from chat.models.language_models import (
+    Destination,
+    NoAccess,
+    NoGateway,
+    destination,
+    validate_model_name,
+)
 from chat.rendering.clean import clean_user
 
 
@@ -52,7 +58,11 @@ class ModelForm(CommandForm):
     model = Typed(required=False)
     gateway = Typed(required=False)
 
-    destination: Gateway
+    destination: Destination
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
 
     def clean_model(self) -> str:
         model: str = self.cleaned_data["model"].strip()
@@ -63,7 +73,9 @@ class ModelForm(CommandForm):
         cleaned = super().clean() or {}
         slug = cleaned.get("gateway", "")
         try:
-            self.destination = Gateway.choose(cleaned.get("model", ""), slug)
+            self.destination = destination(self._user, cleaned.get("model", ""), slug)
+        except NoAccess:
+            self.add_error("model", _("This model isn't open to you. Choose another one."))
         except NoGateway:
             self.add_error(
                 "gateway",
@@ -72,6 +84,18 @@ class ModelForm(CommandForm):
                 else _("No gateway is set up. An administrator has to add a key."),
             )
         return cleaned
+
+
+class FavouriteForm(ModelForm):
+    """A model by its name, and whether to `keep` it: `0` is no."""
+
+    keep = Typed(required=False)
+
+    def clean_model(self) -> str:
+        model = super().clean_model()
+        if not model:
+            raise forms.ValidationError(_("Choose a model first."), code="empty")
+        return model
 
 
 class SendForm(ModelForm):

@@ -47,6 +47,13 @@ def _by_reason(reason: str) -> tuple[str, str] | None:
                 _("The gateway of this message is switched off."),
                 _("Choose another model."),
             )
+        case "model_access":
+            return _("This model isn't open to you."), _("Choose another model.")
+        case "sealed":
+            return (
+                _("The key of this gateway can't be read."),
+                _("The administrator has to enter it again."),
+            )
     return None
 
 

@@ -19,9 +19,11 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.db import DatabaseError
 
 from chat.models import Call, Command, Gateway, Generation, Message, bells
 from chat.models.generations import CallEnd, Outcome
+from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
@@ -73,6 +75,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._running: dict[int, _Running] = {}
+        self.ended: Counter[str] = Counter()  # how many replies ended here, by status
         self._rung = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(
@@ -124,6 +127,10 @@ class Runner:
         self._writer.close()
         await self._client.aclose()
 
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
     def stop(self, generation: int) -> None:
         """End a running reply on a person's word."""
         self._end(generation, Outcome("stopped"))
@@ -165,6 +172,8 @@ class Runner:
             note = await layer.receive(channel)
             if stopped := note.get("stop"):
                 self.stop(stopped)
+            if changed := note.get("gateway"):
+                self._aside(self._list_one(changed))
             self._rung.set()
 
     async def _list_forever(self) -> None:
@@ -175,6 +184,12 @@ class Runner:
             except Exception:
                 logger.exception("Listing the models failed")
             await asyncio.sleep(LIST_EVERY_S)
+
+    async def _list_one(self, gateway: int) -> None:
+        try:
+            await list_models(self._client, gateway)
+        except DatabaseError:
+            logger.exception("Listing the models of gateway %d failed", gateway)
 
     # --- one reply ----------------------------------------------------------------------------
 
@@ -197,6 +212,7 @@ class Runner:
             await asyncio.shield(asyncio.wrap_future(self._writer.end(pk, outcome, end)))
         finally:
             self._running.pop(pk, None)
+            self.ended[outcome.status] += 1
             self.logs.close(pk)
             self._rung.set()
         if outcome.status == "complete" and not self.is_draining:
@@ -238,10 +254,11 @@ class Runner:
     async def _default_model(self, job: Job) -> str:
         """The first model that the gateway lists; asked for where the list isn't known yet."""
         gateway, endpoint = job.routes[0]
-        listed = await in_database(gateway.default_model)()
+        asker = job.generation.user
+        listed = await in_database(first_listed)(gateway, asker)
         if not listed:
             await list_models_of(self._client, gateway, endpoint)
-            listed = await in_database(gateway.default_model)()
+            listed = await in_database(first_listed)(gateway, asker)
         if not listed:
             raise GatewayError("not_found", reason="model")
         await in_database(_note_model)(job.message.pk, listed)
@@ -317,21 +334,37 @@ def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
     if generation is None:
         return None
     message = generation.message
-    gateway = message.gateway
-    if gateway is None or not gateway.enabled:
-        Generation.finish(
-            generation.pk,
-            generation.fence,
-            Outcome("failed", error_kind="connection", error_reason="gateway"),
-        )
+    try:
+        routes = _routes(generation)
+    except GatewayError as error:
+        Generation.finish(generation.pk, generation.fence, failure(error))
         return _claim_job(owner, busy)
+    if routes[0][0].pk != message.gateway_id:
+        Message.objects.filter(pk=message.pk).update(gateway=routes[0][0])
     return Job(
         generation=generation,
         message=message,
-        routes=deque((g, endpoint_of(g)) for g in [gateway, *gateway.stand_ins(message.model)]),
+        routes=routes,
         model=message.model,
         turns=branch.turns(generation),
     )
+
+
+def _routes(generation: Generation) -> deque[tuple[Gateway, Endpoint]]:
+    """The gateways that may be asked, in their order; raises GatewayError where there is none."""
+    gateway, model, asker = generation.message.gateway, generation.message.model, generation.user
+    if gateway is None or not gateway.enabled:
+        raise GatewayError("connection", reason="gateway")
+    # It may have been kept to some groups since it was asked for.
+    if model and not askable(asker, [gateway], [model]):
+        raise GatewayError("bad_request", reason="model_access")
+    routes: deque[tuple[Gateway, Endpoint]] = deque()
+    for each in [gateway, *stand_ins(asker, gateway, model)]:
+        with suppress(GatewayError):
+            routes.append((each, endpoint_of(each)))
+    if not routes:
+        raise GatewayError("auth", reason="sealed")
+    return routes
 
 
 def _note_model(message: int, model: str) -> None:

@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from chat.models import Command, Conversation, Gateway, LanguageModel, Message
+from chat.models import Command, Conversation, Gateway, Message
+from chat.models.language_models import offers
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 
@@ -33,12 +34,13 @@ def conversation(request: HttpRequest, conversation: Conversation) -> HttpRespon
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """The first question of a new conversation."""
-    form = SendForm(request.POST)
+    form = SendForm(request.POST, user=request.user)
     if not form.is_valid():
         return _refused(request, None, form)
     sent = form.cleaned_data
+    gateway, model = form.destination
     reply = Command.once(
-        lambda: Conversation.start(request.user, sent["text"], sent["model"], form.destination),
+        lambda: Conversation.start(request.user, sent["text"], model, gateway),
         user=request.user,
         name="start",
         key=sent["client_key"],
@@ -50,14 +52,15 @@ def start(request: HttpRequest) -> HttpResponse:
 @for_conversation("POST")
 def send(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     """One more question, at the end of the branch that the page shows."""
-    form = SendForm(request.POST)
+    form = SendForm(request.POST, user=request.user)
     if not form.is_valid():
         return _refused(request, conversation, form)
     sent = form.cleaned_data
     if sent["parent"] and not is_mine(conversation, sent["parent"]):
         raise Http404
+    gateway, model = form.destination
     reply = Command.once(
-        lambda: conversation.send(sent["text"], sent["model"], form.destination, sent["parent"]),
+        lambda: conversation.send(sent["text"], model, gateway, sent["parent"]),
         user=request.user,
         name="send",
         target=conversation.uuid,
@@ -118,7 +121,6 @@ def _page(
     if conversation is not None:
         rows = list(conversation.branch().for_display().select_related("conversation"))
     thread = shown(rows)
-    gateways = list(Gateway.objects.usable())
     used = next((row for row in reversed(rows) if row.model), None)
     composer: dict[str, Any] = {
         "action": conversation.get_absolute_url() + "messages/" if conversation else "/messages/",
@@ -135,22 +137,13 @@ def _page(
         "sidebar": sidebar(request.user),
         "sidebar_version": request.user.version,
         "composer": composer,
-        "choices": _choices(gateways),
-        "has_gateway": bool(gateways),
+        "offers": offers(request.user),
+        "has_gateway": Gateway.objects.usable().exists(),
         "is_running": any(m.is_open and not m.is_held for m in thread),
         "compose": "compose" in request.GET or sent is not None,
         "max_chars": settings.MAX_MESSAGE_CHARS,
     }
     return render(request, "chat.html", context, status=status)
-
-
-def _choices(gateways: list[Gateway]) -> list[dict[str, Any]]:
-    names: dict[int, list[str]] = {gateway.pk: [] for gateway in gateways}
-    for gateway, name in LanguageModel.objects.filter(gateway__in=gateways).values_list(
-        "gateway_id", "name"
-    ):
-        names[gateway].append(name)
-    return [{"gateway": g.slug, "name": g.name, "models": names[g.pk]} for g in gateways]
 
 
 def _refused(

@@ -7,8 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from chat.models import Command, Gateway, Message
+from chat.models import Command, Message
 from chat.models.conversations import Conflict
+from chat.models.language_models import Destination
 from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
@@ -72,12 +73,12 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
 
 @for_message("POST")
 def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
-    form = ModelForm(request.POST)
+    form = ModelForm(request.POST, user=request.user)
     if not form.is_valid():
         return refused(request, 422, form.first_error(), message.conversation)
     sent = form.cleaned_data
-    model = sent["model"]
-    gateway = form.destination if model or sent["gateway"] else None
+    is_chosen = sent["model"] or sent["gateway"]
+    gateway, model = form.destination if is_chosen else (None, "")
     try:
         reply = _once(
             request,
@@ -110,13 +111,13 @@ def edit(request: HttpRequest, message: Message) -> HttpResponse:
         return refused(request, 409, _moved_on(), message.conversation)
     if request.method != "POST":
         return _form(request, message)
-    form = SendForm(request.POST)
+    form = SendForm(request.POST, user=request.user)
     if not form.is_valid():
         return _edit_refused(request, 422, form.first_error(), message)
     sent = form.cleaned_data
-    model, gateway = sent["model"], form.destination
-    if not (model or sent["gateway"]):
-        model, gateway = _as_before(message, gateway)
+    gateway, model = form.destination
+    if not (sent["model"] or sent["gateway"]):
+        gateway, model = _as_before(message) or form.destination
     try:
         reply = _once(
             request,
@@ -173,9 +174,9 @@ def text(request: HttpRequest, message: Message) -> HttpResponse:
     )
 
 
-def _as_before(message: Message, gateway: Gateway) -> tuple[str, Gateway]:
+def _as_before(message: Message) -> Destination | None:
     """The model that answered this question last, where nothing else was picked."""
     reply = message.children.filter(deleted_at=None).select_related("gateway").last()
     if reply is None or reply.gateway is None or not reply.gateway.enabled:
-        return "", gateway
-    return reply.model, reply.gateway
+        return None
+    return Destination(reply.gateway, reply.model)

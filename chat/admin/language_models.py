@@ -1,0 +1,86 @@
+"""Models: which are offered, which is the default, which writes titles, and for whom they are."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy, ngettext
+
+from chat.models import LanguageModel
+
+from .people import ROLE_NAMES, GroupChoice
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "name",
+        "gateway",
+        "is_listed",
+        "is_hidden",
+        "is_default",
+        "is_title_model",
+        "only_for",
+    )
+    list_select_related = ("gateway",)
+    list_filter = ("gateway", "is_listed", "is_hidden", "groups")
+    list_per_page = 100
+    search_fields = ("name",)
+    show_facets = admin.ShowFacets.NEVER
+    actions = ["hide", "show"]
+    fields = (
+        "name",
+        "gateway",
+        "is_listed",
+        "is_hidden",
+        "is_default",
+        "is_title_model",
+        "groups",
+    )
+    readonly_fields = ("name", "gateway", "is_listed")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LanguageModel]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: LanguageModel | None = None) -> bool:
+        """Only what the gateway lists no more: the rest would come back with the next list."""
+        if obj is None or obj.is_listed:
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name != "groups":
+            return super().formfield_for_manytomany(db_field, request, **kwargs)
+        groups = db_field.remote_field.model.objects.order_by("pk")
+        return GroupChoice(
+            groups,
+            required=False,
+            label=db_field.verbose_name,
+            help_text=db_field.help_text,
+            widget=forms.CheckboxSelectMultiple,
+        )
+
+    @admin.display(description=gettext_lazy("only for the groups"))
+    def only_for(self, model: LanguageModel) -> str | None:
+        names = [str(ROLE_NAMES.get(group.name, group.name)) for group in model.groups.all()]
+        return ", ".join(names) or None
+
+    @admin.action(description=gettext_lazy("Hide from the choice"), permissions=["change"])
+    def hide(self, request: HttpRequest, queryset: QuerySet[LanguageModel]) -> None:
+        self._set_hidden(request, queryset, True)
+
+    @admin.action(description=gettext_lazy("Show in the choice"), permissions=["change"])
+    def show(self, request: HttpRequest, queryset: QuerySet[LanguageModel]) -> None:
+        self._set_hidden(request, queryset, False)
+
+    def _set_hidden(
+        self, request: HttpRequest, queryset: QuerySet[LanguageModel], is_hidden: bool
+    ) -> None:
+        changed = queryset.update(is_hidden=is_hidden)
+        words = ngettext("%(n)d model changed.", "%(n)d models changed.", changed)
+        messages.success(request, words % {"n": changed})

@@ -1,0 +1,26 @@
+"""`manage.py rotate_keys`: seal the gateways' keys under a new secret."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from chat.models import Gateway, secrets
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal every gateway's key under a new secret, which comes before the others in the file "
+        "gateway_keys; with POTOK_SECRETS_KEY set, under the first one of that."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.SECRETS_KEYS:
+            secrets.renew()
+        done, failed = Gateway.reseal_keys()
+        self.stdout.write(f"{done} keys are sealed under the newest secret.")
+        if failed:
+            raise CommandError(
+                f"These could not be unsealed and stay as they are: {', '.join(failed)}. "
+                "Put the secret that they were sealed under back, or enter the keys again."
+            )

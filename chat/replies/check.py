@@ -1,0 +1,162 @@
+"""What an administrator has a gateway asked: which models it lists, whether it answers, what is left.
+
+Synchronous, for a view: each request runs on a client of its own and nothing is held meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from asgiref.sync import async_to_sync
+
+from chat.models import Call, Gateway, User
+from chat.models.generations import CallEnd
+from chat.models.language_models import first_listed
+from chat.upstream.client import Client, End, Endpoint
+from chat.upstream.errors import GatewayError
+from chat.upstream.usage import Usage
+
+from .attempt import reported
+from .endpoints import endpoint_of
+from .listing import as_fields
+
+T = TypeVar("T")
+TOTAL_S = 30.0
+MESSAGES = [{"role": "user", "content": "Hi"}]
+# Newer models of OpenAI's refuse `max_tokens`; most other servers don't know this one.
+NEWER_LIMIT = "max_completion_tokens"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was asked: `models`, `answer` or `balance`; with its error, else its result."""
+
+    name: str
+    seconds: float = 0.0
+    error: GatewayError | None = None
+    count: int = 0
+    model: str = ""
+    balance: Decimal | None = None
+
+
+def check(gateway: Gateway, user: User, model: str = "") -> list[Finding]:
+    """Ask for everything, within TOTAL_S in all; what can't be reached is asked for once."""
+    end = time.monotonic() + TOTAL_S
+    found = [list_models(gateway, TOTAL_S)]
+    if found[0].error and found[0].error.kind in ("auth", "connection", "timeout"):
+        return found
+    if model := model or _model_to_ask(gateway, user):
+        found.append(_answer(gateway, user, model, end - time.monotonic()))
+    balance = ask_balance(gateway, max(1.0, end - time.monotonic()))
+    return [*found, balance] if balance.error or balance.balance is not None else found
+
+
+def list_models(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
+    """Take over the gateway's list."""
+    began = time.monotonic()
+    try:
+        listed = _ask(gateway, Client.models, within_s)
+    except GatewayError as error:
+        gateway.note_listing_failure(as_fields(error))
+        return Finding("models", time.monotonic() - began, error)
+    gateway.replace_models([model.id for model in listed])
+    return Finding("models", time.monotonic() - began, count=len(listed))
+
+
+def ask_balance(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
+    """Take over what is left; neither error nor balance where there is no way to ask."""
+    began = time.monotonic()
+    try:
+        balance = _ask(gateway, Client.balance, within_s)
+    except GatewayError as error:
+        return Finding("balance", time.monotonic() - began, error)
+    gateway.note_balance(balance)
+    return Finding("balance", time.monotonic() - began, balance=balance)
+
+
+def _answer(gateway: Gateway, user: User, model: str, within_s: float) -> Finding:
+    """Time a call for one token; each try is a call of its own, with its cost."""
+    end = time.monotonic() + within_s
+    limit, include_usage = "max_tokens", gateway.takes_include_usage
+    while True:
+        began = time.monotonic()
+        error = _call(gateway, user, {"model": model, limit: 1}, include_usage, end - began)
+        seconds = time.monotonic() - began
+        if error and error.reason == "include_usage" and include_usage:
+            include_usage = False
+        elif error and NEWER_LIMIT in (error.message or "") and limit != NEWER_LIMIT:
+            limit = NEWER_LIMIT
+        else:
+            break
+    if error is None and not include_usage:
+        Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)
+    return Finding("answer", seconds, error, model=model)
+
+
+def _call(
+    gateway: Gateway, user: User, body: dict[str, Any], include_usage: bool, within_s: float
+) -> GatewayError | None:
+    """One call, accounted; returns what was wrong with it."""
+    call = Call.begin_check(user, gateway, body["model"])
+    usage: Usage | None = None
+    finish_reason = ""
+
+    async def read(client: Client, endpoint: Endpoint) -> GatewayError | None:
+        nonlocal usage, finish_reason
+        endpoint = replace(endpoint, include_usage=include_usage)
+        async with aclosing(client.stream(endpoint, {**body, "messages": MESSAGES})) as items:
+            async for item in items:
+                match item:
+                    case Usage():
+                        usage = item
+                    case End():
+                        finish_reason = item.finish_reason or ""
+                        return item.error
+        return None
+
+    try:
+        error = _ask(gateway, read, max(1.0, within_s))
+    except GatewayError as exc:
+        error = exc
+    # A model that thinks first has spent its one token before it wrote anything.
+    if error and (error.kind, error.reason) == ("empty", "length"):
+        error = None
+    facts: dict[str, Any] = reported(usage) if usage else {}
+    if error:
+        facts |= {"http_status": error.status, "error_kind": error.kind}
+        facts["error_message"] = error.message or ""
+    Call.end(CallEnd(call.pk, finish_reason=finish_reason[:64], **facts))
+    return error
+
+
+def _model_to_ask(gateway: Gateway, user: User) -> str:
+    """The one that writes titles or is the default, else one that has answered, else the first."""
+    models = gateway.language_models
+    for place in ("is_title_model", "is_default"):
+        if chosen := models.filter(**{place: True}).first():
+            return chosen.name
+    answered = Call.objects.filter(gateway=gateway, error_kind="", ended_at__isnull=False).last()
+    return answered.model if answered else first_listed(gateway, user)
+
+
+def _ask(
+    gateway: Gateway, request: Callable[[Client, Endpoint], Awaitable[T]], within_s: float
+) -> T:
+    """Raises GatewayError, TimeoutError never."""
+    endpoint = endpoint_of(gateway)
+
+    async def ask() -> T:
+        client = Client()
+        try:
+            async with asyncio.timeout(within_s):
+                return await request(client, endpoint)
+        except TimeoutError as exc:
+            raise GatewayError("timeout", reason="total") from exc
+        finally:
+            await client.aclose()
+
+    return async_to_sync(ask)()
