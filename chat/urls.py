@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from chat.page.views import account, chat, health, messages, models
+from chat.page.views import account, chat, health, messages, metrics, models
 
 urlpatterns = [
     path("", chat.home, name="home"),
@@ -27,4 +27,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
 ]
