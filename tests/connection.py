@@ -137,8 +137,8 @@ class Connection(asyncio.Protocol):
         self._pending = "\r\n".join([f"HTTP/1.1 {head.status} Scripted", *lines, "", ""]).encode()
         for step in steps:
             await self._take(call, step)
-        if self._chunked:
-            await self._write(call, b"0\r\n\r\n")
+        # Without a body the head has not left yet.
+        await self._write(call, b"0\r\n\r\n" if self._chunked else b"")
 
     async def _take(self, call: Call, step: Step) -> None:
         match step:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chat.models import Command, Conversation, Gateway, Generation, Message, User
 from chat.models.conversations import TITLE_CHARS, Conflict, title_from
-from chat.models.language_models import first_listed, validate_model_name
 from chat.models.generations import Outcome
+from chat.models.language_models import first_listed, validate_model_name
 from chat.models.people import OwnerExists
 from tests import rows
 from tests.rows import answer, ask, at_once, branch, claim, fresh

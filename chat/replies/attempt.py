@@ -39,7 +39,7 @@ class Attempt:
         self._writer = writer
         self._joint = joint  # to what the reply had, where it is continued
         self._usage: Usage | None = None
-        self._finish_reason = ""
+        self.finish_reason = ""
         self._opened: Opened | None = None
         self._first_delta_at: datetime | None = None
         self._prompt: list[dict[str, str]] = []
@@ -61,13 +61,13 @@ class Attempt:
                     case Usage():
                         self._usage = item
                     case Finish():
-                        self._finish_reason = item.reason
+                        self.finish_reason = item.reason
                     case Link():
                         self._links.append({"url": item.url, "title": item.title})
                     case Opened():
                         self._opened = item
                     case End(error=None):
-                        return Outcome("complete", finish_reason=self._finish_reason)
+                        return Outcome("complete", finish_reason=self.finish_reason)
                     case End(error=error):
                         raise error
         raise GatewayError("connection", reason="cut")
@@ -94,7 +94,7 @@ class Attempt:
             "call": self._call,
             "http_status": opened.status if opened else None,
             "request_id": (opened.request_id or "")[:200] if opened else "",
-            "finish_reason": self._finish_reason[:64],
+            "finish_reason": self.finish_reason[:64],
             "error_kind": outcome.error_kind,
             "error_message": outcome.error_message[:1000],
             "first_delta_at": self._first_delta_at,

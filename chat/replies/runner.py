@@ -240,7 +240,7 @@ class Runner:
                     self._client, endpoint, {"model": model, "messages": messages}
                 )
             except GatewayError as error:
-                outcome = failure(error, attempt.has_text)
+                outcome = failure(error, attempt.has_text, attempt.finish_reason)
                 elapsed_s = time.monotonic() - began
                 delay = None if attempt.has_text else _delay_s(error, job, number, elapsed_s)
                 if delay is None:
@@ -294,11 +294,12 @@ class Runner:
             self._loop.call_soon_threadsafe(function, *args)
 
 
-def failure(error: GatewayError, has_text: bool = False) -> Outcome:
+def failure(error: GatewayError, has_text: bool = False, finish_reason: str = "") -> Outcome:
     """What a reply that met this error is: cut where the way broke, failed where it was refused."""
     was_cut = has_text and error.kind in ("connection", "timeout")
     return Outcome(
         "interrupted" if was_cut else "failed",
+        finish_reason=finish_reason,
         error_kind=error.kind,
         error_message=error.message or "",
         error_reason=error.reason or "",
