@@ -211,6 +211,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+# Nothing asks for the plain names, and to compress each file twice doubles a first start.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 
 if email_url := _text("EMAIL_URL"):
     try:

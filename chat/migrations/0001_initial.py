@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 ('cached_tokens', models.BigIntegerField(null=True, verbose_name='cached tokens')),
                 ('reasoning_tokens', models.BigIntegerField(null=True, verbose_name='reasoning tokens')),
                 ('usage_raw', models.TextField(blank=True, verbose_name='usage as it came')),
-                ('confidence', models.CharField(choices=[('exact', 'exact'), ('estimated', 'estimated'), ('unknown', 'unknown')], default='unknown', max_length=10)),
+                ('confidence', models.CharField(choices=[('exact', 'exact'), ('estimated', 'estimated'), ('unknown', 'unknown')], default='unknown', max_length=10, verbose_name='confidence')),
                 ('cost_nano', models.BigIntegerField(null=True)),
                 ('currency', models.CharField(blank=True, max_length=3)),
                 ('cost_confidence', models.CharField(choices=[('exact', 'exact'), ('estimated', 'estimated'), ('unknown', 'unknown')], default='unknown', max_length=10)),

@@ -343,7 +343,9 @@ class Call(models.Model):
     reasoning_tokens = models.BigIntegerField(_("reasoning tokens"), null=True)
     # The usage object to the letter, as JSON text: a number may be one that no column can hold.
     usage_raw = models.TextField(_("usage as it came"), blank=True)
-    confidence = models.CharField(max_length=10, choices=Confidence, default=Confidence.UNKNOWN)
+    confidence = models.CharField(
+        _("confidence"), max_length=10, choices=Confidence, default=Confidence.UNKNOWN
+    )
     # 10^-9 of the currency: SQLite would add decimals as floats.
     cost_nano = models.BigIntegerField(null=True)
     currency = models.CharField(max_length=3, blank=True)

@@ -194,7 +194,7 @@ const apply = {
   },
 
   text(message, part, index, at, html) {
-    const code = el(`m-${message}-${part}-${index}`)?.querySelector("pre code, pre")
+    const code = el(`m-${message}-${part}-${index}`)?.querySelector("pre code")
     if (!code) return false
     const text = parse(html).textContent
     const length = code.textContent.length
