@@ -5,9 +5,11 @@ asked for ended. A test that stops the server or counts everything takes `fresh_
 """
 
 import filecmp
+import ipaddress
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from chat.catalogues import compile_catalogues
 from tests import browser as chromium
 from tests.gateway import Gateway
 from tests.server import ROOT, Client, Server
+from tests.services import PostgreSQL, RedisServer
 
 # --- this process: its own data directory, nothing of the developer's environment, loopback only --
 
@@ -46,8 +49,22 @@ def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
         host = address[0] if isinstance(address, tuple) else None
     else:
         return
-    if host not in (None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost"):
+    if not _is_loopback(host):
         raise AssertionError(f"a test reaches out to {host!r}")
+
+
+def _is_loopback(host: object) -> bool:
+    if host in (None, "", "::1", "localhost", b"localhost"):
+        return True
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    try:
+        if ":" in text:
+            text = str(ipaddress.ip_address(text).ipv4_mapped)
+        # However it is written: 127.1, 2130706433, 0x7f000001; and 0.0.0.0 is this machine too.
+        numbers = socket.inet_aton(text)
+    except (OSError, ValueError, AttributeError):
+        return False
+    return numbers[0] == 127 or not any(numbers)
 
 
 sys.addaudithook(_loopback_only)
@@ -173,6 +190,20 @@ def copy(source: Path, target: Path) -> None:
 
 def env_for(gateway: Gateway) -> dict[str, str]:
     return {"OPENAI_BASE_URL": gateway.url, "OPENAI_API_KEY": "sk-test"}
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    service = RedisServer()
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    service = PostgreSQL()
+    yield service
+    service.close()
 
 
 # --- a browser -------------------------------------------------------------------------------

@@ -236,6 +236,8 @@ class Client:
                 headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
             url = f"{endpoint.base_url.rstrip('/')}/{path}"
             request = client.build_request(method, url, headers=headers, content=_content(body))
+            if request.url.scheme not in ("http", "https"):
+                raise httpx.UnsupportedProtocol("ws:// would be taken too")
             async with asyncio.timeout_at(clock.first_byte_at):
                 return await client.send(request, stream=True)
         except TimeoutError as exc:

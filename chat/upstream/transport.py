@@ -90,6 +90,24 @@ def _causes(exc: BaseException | None) -> list[BaseException]:
 def _open_public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """Checked where the connection is made, so that no name can resolve its way past it."""
     family, kind, proto, _, place = address
-    if not ipaddress.ip_address(place[0].partition("%")[0]).is_global:
+    if not is_public(place[0]):
         raise ForbiddenAddressError("not a public address")
     return socket.socket(family, kind, proto)
+
+
+def is_public(address: str) -> bool:
+    """Whether this numeric address is one of the open internet's."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast and not any(ip in net for net in _INSIDE)
+    # What a translator or a tunnel would make an IPv4 address of is judged as that.
+    inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    if ip in _NAT64:
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return is_public(str(inner)) if inner else ip in _UNICAST and ip.is_global
+
+
+# Registered as public, but inside of a cloud: Azure's host agent; Oracle's metadata.
+_INSIDE = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.0.0.0/24"))
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
