@@ -137,6 +137,9 @@ class Generation(models.Model):
     @classmethod
     def claim(cls, owner: str, full_gateways: Iterable[int] = ()) -> "Generation | None":
         """Take the oldest reply that may run, or None. Only the taker may write it from then on."""
+        # An idle runner asks every second, and a transaction would lock out SQLite's writers.
+        if not cls.objects.filter(status=Status.QUEUED).exists():
+            return None
         try:
             with transaction.atomic():
                 return cls._claim(owner, full_gateways)
