@@ -1,17 +1,40 @@
 """The log: whatever the pace of a reader, it has every word once and in order."""
 
 import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.replies.log import Cursor, Gap, MemoryLogs, Slice
+from chat.replies.log import Cursor, Gap, Logs, MemoryLogs, Slice
+from chat.replies.redis_log import RedisLogs
+from tests.services import RedisServer
 
 START = Cursor(1)
+numbers = itertools.count(100)
+Make = Callable[[], Logs]
 
 
-async def read_all(logs: MemoryLogs, cursor: Cursor = START) -> list[Slice]:
+@pytest.fixture(params=["memory", "redis"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Every test here is run with the log of either form."""
+    if request.param == "memory":
+        return MemoryLogs
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.client.flushall()
+    return lambda: RedisLogs(server.url)
+
+
+@pytest.fixture
+async def logs(make: Make) -> AsyncIterator[Logs]:
+    logs = make()
+    yield logs
+    await logs.aclose()
+
+
+async def read_all(logs: Logs, cursor: Cursor = START) -> list[Slice]:
     return [piece async for piece in logs.follow(cursor)]
 
 
@@ -25,17 +48,16 @@ async def turns(count: int = 3) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_reader_gets_what_was_and_what_comes():
-    logs = MemoryLogs()
+async def test_a_reader_gets_what_was_and_what_comes(logs):
     logs.open(START)
     logs.append(1, "hm", "")
-    reader = asyncio.create_task(read_all(logs))
-    await turns()
+    following = logs.follow(START)
+    pieces = [await anext(following)]
     logs.append(1, "", "Be")
-    await turns()
+    pieces.append(await anext(following))
     logs.append(1, "", "cause.")
     logs.close(1)
-    pieces = await reader
+    pieces += [piece async for piece in following]
     assert [(p.reasoning, p.text, p.closed) for p in pieces] == [
         ("hm", "", False),
         ("", "Be", False),
@@ -46,8 +68,7 @@ async def test_a_reader_gets_what_was_and_what_comes():
 
 @pytest.mark.parametrize("reasoning", range(5))
 @pytest.mark.parametrize("text", range(6))
-async def test_a_reader_begins_anywhere(reasoning, text):
-    logs = MemoryLogs()
+async def test_a_reader_begins_anywhere(logs, reasoning, text):
     logs.open(START)
     for piece in ("ab", "", "cd"):
         logs.append(1, piece, piece + "e" if piece == "cd" else piece)
@@ -58,8 +79,7 @@ async def test_a_reader_begins_anywhere(reasoning, text):
     )
 
 
-async def test_a_slow_reader_catches_up_in_one_step():
-    logs = MemoryLogs()
+async def test_a_slow_reader_catches_up_in_one_step(logs):
     logs.open(START)
     following = logs.follow(START)
     logs.append(1, "", "0")
@@ -70,8 +90,7 @@ async def test_a_slow_reader_catches_up_in_one_step():
     assert first.text + second.text == "".join(map(str, range(1000)))
 
 
-async def test_words_that_come_with_the_end_reach_a_busy_reader():
-    logs = MemoryLogs()
+async def test_words_that_come_with_the_end_reach_a_busy_reader(logs):
     logs.open(START)
     following = logs.follow(START)
     logs.append(1, "", "Be")
@@ -82,8 +101,7 @@ async def test_words_that_come_with_the_end_reach_a_busy_reader():
     assert (last.text, last.closed) == ("cause.", True)
 
 
-async def test_a_cursor_before_the_log_is_a_gap():
-    logs = MemoryLogs()
+async def test_a_cursor_before_the_log_is_a_gap(logs):
     logs.open(Cursor(1, 0, 100))
     logs.append(1, "", "more")
     with pytest.raises(Gap):
@@ -91,13 +109,12 @@ async def test_a_cursor_before_the_log_is_a_gap():
     assert (await anext(logs.follow(Cursor(1, 0, 100)))).text == "more"
 
 
-async def test_a_log_that_is_not_there_is_a_gap():
+async def test_a_log_that_is_not_there_is_a_gap(logs):
     with pytest.raises(Gap):
-        await anext(MemoryLogs().follow(START))
+        await anext(logs.follow(START))
 
 
-async def test_a_reader_who_is_late_still_gets_all():
-    logs = MemoryLogs()
+async def test_a_reader_who_is_late_still_gets_all(logs):
     logs.open(START)
     logs.append(1, "hm", "Because.")
     logs.close(1)
@@ -105,8 +122,7 @@ async def test_a_reader_who_is_late_still_gets_all():
     assert (piece.reasoning, piece.text, piece.closed) == ("hm", "Because.", True)
 
 
-async def test_a_reader_who_has_all_learns_of_the_end():
-    logs = MemoryLogs()
+async def test_a_reader_who_has_all_learns_of_the_end(logs):
     logs.open(START)
     logs.append(1, "", "Because.")
     logs.close(1)
@@ -114,8 +130,7 @@ async def test_a_reader_who_has_all_learns_of_the_end():
     assert (piece.text, piece.closed) == ("", True)
 
 
-async def test_a_note_is_told_and_gone_with_the_next_words():
-    logs = MemoryLogs()
+async def test_a_note_is_told_and_gone_with_the_next_words(logs):
     logs.open(START)
     following = logs.follow(START)
     logs.tell(1, note="retry 2 7")
@@ -124,8 +139,7 @@ async def test_a_note_is_told_and_gone_with_the_next_words():
     assert (await anext(following)).note == ""
 
 
-async def test_a_row_that_is_behind_is_told_and_taken_back():
-    logs = MemoryLogs()
+async def test_a_row_that_is_behind_is_told_and_taken_back(logs):
     logs.open(START)
     following = logs.follow(START)
     logs.tell(1, saved=False)
@@ -134,8 +148,7 @@ async def test_a_row_that_is_behind_is_told_and_taken_back():
     assert (await anext(following)).saved
 
 
-async def test_a_reader_who_leaves_disturbs_nobody():
-    logs = MemoryLogs()
+async def test_a_reader_who_leaves_disturbs_nobody(logs):
     logs.open(START)
     leaving, staying = (asyncio.create_task(read_all(logs)) for _ in range(2))
     await turns()
@@ -146,8 +159,7 @@ async def test_a_reader_who_leaves_disturbs_nobody():
     assert texts(await staying) == ("", "Because.")
 
 
-async def test_closing_twice_is_closing():
-    logs = MemoryLogs()
+async def test_closing_twice_is_closing(logs):
     logs.open(START)
     logs.close(1)
     logs.close(1)
@@ -166,31 +178,31 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps, st.integers(0, 3), st.integers(0, 3))
-def test_property_any_interleaving_yields_the_text_once(steps, reasoning, text):
+def test_property_any_interleaving_yields_the_text_once(make, steps, reasoning, text):
     async def run() -> None:
-        logs = MemoryLogs()
-        base = Cursor(1, reasoning, text)
+        logs = make()
+        base = Cursor(next(numbers), reasoning, text)
         logs.open(base)
         said = ["", ""]
         readers = [_Reader(logs, base) for _ in range(3)]
         for kind, one, two in steps:
             match kind:
                 case "append":
-                    logs.append(1, one, two)
+                    logs.append(base.generation, one, two)
                     said[0], said[1] = said[0] + one, said[1] + two
                 case "let read":
                     await readers[one].step()
                 case "reopen":
                     readers[one].reconnect()
                 case "tell":
-                    logs.tell(1, note=one, saved=not one)
-        logs.close(1)
+                    logs.tell(base.generation, note=one, saved=not one)
+        logs.close(base.generation)
         for reader in readers:
-            while not reader.is_over:
-                await reader.step()
+            await reader.read_on()
             assert reader.text == said
+        await logs.aclose()
 
     asyncio.run(run())
 
@@ -198,23 +210,30 @@ def test_property_any_interleaving_yields_the_text_once(steps, reasoning, text):
 class _Reader:
     """Reads a step when told; `reconnect` comes back from where it stands."""
 
-    def __init__(self, logs: MemoryLogs, cursor: Cursor) -> None:
+    def __init__(self, logs: Logs, cursor: Cursor) -> None:
         self._logs, self._cursor = logs, cursor
-        self.text, self.is_over = ["", ""], False
+        self.text = ["", ""]
         self.reconnect()
 
     def reconnect(self) -> None:
         self._pieces = self._logs.follow(self._cursor)
 
     async def step(self) -> None:
-        """One slice, where there is one without waiting."""
+        """One slice, where there is one within a few turns; else the reader goes and comes again."""
         reading = asyncio.ensure_future(anext(self._pieces))
         await turns()
-        if not reading.done():
+        if reading.done():
+            self._take(reading.result())
+        else:
             reading.cancel()
-            await turns()
+            await asyncio.wait([reading])
             self.reconnect()
-            return
-        piece = reading.result()
-        self._cursor, self.is_over = piece.cursor, piece.closed
+
+    async def read_on(self) -> None:
+        """To the end."""
+        async for piece in self._pieces:
+            self._take(piece)
+
+    def _take(self, piece: Slice) -> None:
+        self._cursor = piece.cursor
         self.text = [self.text[0] + piece.reasoning, self.text[1] + piece.text]

@@ -7,7 +7,7 @@ nothing queues for it. The log carries what is under way; the row is the truth o
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 KEPT_AFTER_CLOSE_S = 60.0
 
@@ -35,7 +35,31 @@ class Gap(Exception):
     """The log does not reach back to that cursor, or is gone: read the row."""
 
 
-class _Track:
+class Logs(Protocol):
+    """What a process has for its replies; to be used on its event loop only."""
+
+    def open(self, base: Cursor) -> None:
+        """Begin the log of a generation whose row already holds what `base` counts."""
+
+    def append(self, generation: int, reasoning: str, text: str) -> None: ...
+
+    def tell(self, generation: int, *, note: str | None = None, saved: bool | None = None) -> None:
+        """Let readers know how it goes when no text says so."""
+
+    def close(self, generation: int) -> None:
+        """The row is in its final state. The text stays a while for readers who are late."""
+
+    def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+        """Yield what is newer than the cursor, again and again, until the log is closed.
+
+        Raises Gap where the log cannot serve the cursor.
+        """
+
+    async def aclose(self) -> None:
+        """Nothing follows; returns once readers elsewhere can have all that came before."""
+
+
+class Track:
     """A growing text in pieces, which can be read from any length."""
 
     def __init__(self, start: int) -> None:
@@ -50,6 +74,7 @@ class _Track:
             self._ends.append(self.end)
 
     def since(self, length: int) -> str:
+        """The text behind the first `length` characters; raises Gap where it began later."""
         if length >= self.end:
             return ""
         if length < self.start:
@@ -59,13 +84,16 @@ class _Track:
         return "".join(self._pieces[first:])[length - begun :]
 
 
-class _Log:
+class Log:
+    """One reply's log in this process."""
+
     def __init__(self, base: Cursor) -> None:
-        self.reasoning = _Track(base.reasoning)
-        self.text = _Track(base.text)
+        self.reasoning = Track(base.reasoning)
+        self.text = Track(base.text)
         self.note = ""
         self.saved = True
         self.closed = False
+        self.lost = False  # nothing more will come from here, and the row knows better
         # One future for all readers: a queue a reader would cost memory for each slow one.
         self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -73,16 +101,40 @@ class _Log:
         changed, self.changed = self.changed, asyncio.get_running_loop().create_future()
         changed.set_result(None)
 
+    async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+        told = ("", True)
+        while True:
+            changed = self.changed
+            reasoning = self.reasoning.since(cursor.reasoning)
+            text = self.text.since(cursor.text)
+            state = (self.note, self.saved)
+            if reasoning or text or self.closed or state != told:
+                told = state
+                # A reader who comes from the row may be ahead of a log that comes over a network.
+                cursor = Cursor(
+                    cursor.generation,
+                    max(cursor.reasoning, self.reasoning.end),
+                    max(cursor.text, self.text.end),
+                )
+                news = Slice(cursor, reasoning, text, self.note, self.saved, self.closed)
+                yield news
+                # Not self.closed: more may have come, and the end too, while the reader was busy.
+                if news.closed:
+                    return
+            if self.lost:
+                raise Gap
+            if changed is self.changed:
+                await asyncio.shield(changed)
+
 
 class MemoryLogs:
-    """The logs of one process; to be used on its event loop only."""
+    """The logs of the embedded form: runner and readers are in one process."""
 
     def __init__(self) -> None:
-        self._logs: dict[int, _Log] = {}
+        self._logs: dict[int, Log] = {}
 
     def open(self, base: Cursor) -> None:
-        """Begin the log of a generation whose row already holds what `base` counts."""
-        self._logs[base.generation] = _Log(base)
+        self._logs[base.generation] = Log(base)
 
     def append(self, generation: int, reasoning: str, text: str) -> None:
         log = self._logs[generation]
@@ -92,14 +144,12 @@ class MemoryLogs:
         log.wake()
 
     def tell(self, generation: int, *, note: str | None = None, saved: bool | None = None) -> None:
-        """Let readers know how it goes when no text says so."""
         log = self._logs[generation]
         log.note = log.note if note is None else note
         log.saved = log.saved if saved is None else saved
         log.wake()
 
     def close(self, generation: int) -> None:
-        """The row is in its final state. The text stays a while for readers who are late."""
         if log := self._logs.get(generation):
             log.closed = True
             log.wake()
@@ -107,26 +157,14 @@ class MemoryLogs:
                 KEPT_AFTER_CLOSE_S, self._logs.pop, generation, None
             )
 
-    async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
-        """Yield what is newer than the cursor, again and again, until the log is closed.
-
-        Raises Gap where the log cannot serve the cursor.
-        """
+    def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
         log = self._logs.get(cursor.generation)
-        if log is None:
-            raise Gap
-        told = ("", True)
-        while True:
-            changed = log.changed
-            reasoning, text = log.reasoning.since(cursor.reasoning), log.text.since(cursor.text)
-            state = (log.note, log.saved)
-            if reasoning or text or log.closed or state != told:
-                told = state
-                cursor = Cursor(cursor.generation, log.reasoning.end, log.text.end)
-                news = Slice(cursor, reasoning, text, log.note, log.saved, log.closed)
-                yield news
-                # Not log.closed: more may have come, and the end too, while the reader was busy.
-                if news.closed:
-                    return
-            if changed is log.changed:
-                await asyncio.shield(changed)
+        return _gap() if log is None else log.follow(cursor)
+
+    async def aclose(self) -> None:
+        return
+
+
+async def _gap() -> AsyncIterator[Slice]:
+    raise Gap
+    yield
