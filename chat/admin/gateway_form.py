@@ -59,7 +59,9 @@ class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
         return currency
 
     def clean_headers(self) -> dict[str, str]:
-        headers = self.cleaned_data["headers"] or {}
+        headers = self.cleaned_data["headers"]
+        if headers is None:
+            return {}
         if not isinstance(headers, dict) or len(headers) > MAX_HEADERS:
             raise ValidationError(_('Headers are an object such as {"X-Team": "research"}.'))
         return {_header_name(name): _header_value(value) for name, value in headers.items()}

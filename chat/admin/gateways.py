@@ -7,7 +7,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.urls import path, reverse
+from django.shortcuts import redirect
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
@@ -108,7 +109,7 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def response_post_save_add(self, request: HttpRequest, obj: Gateway) -> HttpResponse:
         """To its own page, where it can be checked."""
-        return _see(obj)
+        return redirect("admin:chat_gateway_change", obj.pk)
 
     # --- columns ------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             for finding in run(request, gateway):
                 level = messages.ERROR if finding.error else messages.SUCCESS
                 messages.add_message(request, level, told(finding, gateway))
-            return _see(gateway)
+            return redirect("admin:chat_gateway_change", gateway.pk)
 
         return view
 
@@ -217,11 +218,6 @@ def told(finding: Finding, gateway: Gateway) -> str:
     if finding.balance is None:
         return _("This gateway has no way to ask for the balance.")
     return _("Balance: %(money)s.") % {"money": money(finding.balance, gateway.currency)}
-
-
-def _see(gateway: Gateway) -> HttpResponse:
-    place = reverse("admin:chat_gateway_change", args=[gateway.pk])
-    return HttpResponse(status=303, headers={"Location": place})
 
 
 def _moment(when: Any) -> str:
