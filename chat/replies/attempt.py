@@ -3,23 +3,29 @@
 import json
 from contextlib import aclosing
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from django.utils import timezone
 
-from chat.models.generations import NANO, CallEnd, Outcome
+from chat.models.generations import CallEnd, Outcome
+from chat.models.money import nano
 from chat.upstream.client import Client, Endpoint, Opened
 from chat.upstream.errors import GatewayError
 from chat.upstream.items import Delta, End, Finish, Link
 from chat.upstream.usage import Usage
 
+from . import estimates
 from .checkpoints import Writer
 from .joint import Joint
 from .log import MemoryLogs
-from .prompt import estimate_messages, estimate_tokens
 
-MAX_NANO = 2**63 - 1
+_TOKENS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+)
 
 
 class Attempt:
@@ -101,41 +107,25 @@ class Attempt:
             "links": tuple(self._links),
         }
         if usage is not None:
-            facts |= reported(usage)
+            is_last = outcome.status == "complete" or bool(self._finish_reason)
+            facts |= reported(usage, is_last)
         elif self.has_text and outcome.status != "complete":
-            facts |= self._estimated()
+            facts |= estimates.of_cut_call(self._prompt, "".join(self._received))
         return CallEnd(**facts)
 
-    def _estimated(self) -> dict[str, Any]:
-        asked = estimate_messages(self._prompt)
-        answered = estimate_tokens("".join(self._received))
-        return {
-            "prompt_tokens": asked,
-            "completion_tokens": answered,
-            "total_tokens": asked + answered,
-            "confidence": "estimated",
-        }
 
+def reported(usage: Usage, is_last: bool = True) -> dict[str, Any]:
+    """A gateway's usage as the columns of a call.
 
-def reported(usage: Usage) -> dict[str, Any]:
-    """A gateway's usage as the columns of a call."""
+    Not `is_last`: the stream was cut, and a gateway that reports on every chunk would have said more.
+    """
+    sure = "exact" if is_last else "estimated"
+    tokens = {name: getattr(usage, name) for name in _TOKENS}
     cost = nano(usage.cost)
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
+    return tokens | {
         "usage_raw": json.dumps(usage.raw, ensure_ascii=False),
-        "confidence": "exact",
+        "confidence": "unknown" if set(tokens.values()) == {None} else sure,
         "cost_nano": cost,
         "currency": (usage.currency or "") if cost is not None else "",
-        "cost_confidence": "unknown" if cost is None else "exact",
+        "cost_confidence": "unknown" if cost is None else sure,
     }
-
-
-def nano(amount: Decimal | None) -> int | None:
-    """A sum of money in 10^-9 of its currency, rounded once; None for an absurd one."""
-    if amount is None or not amount.is_finite() or amount < 0 or amount * NANO > MAX_NANO:
-        return None
-    return int((amount * NANO).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))

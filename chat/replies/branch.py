@@ -3,9 +3,8 @@
 from typing import Any
 
 from chat.models import Generation
-from chat.models.generations import Confidence
 
-from . import prompt
+from . import estimates, prompt
 
 
 def turns(generation: Generation) -> list[prompt.Turn]:
@@ -30,11 +29,4 @@ def cut_usage(generation: Generation) -> dict[str, Any]:
     answered = message.reasoning[generation.base_reasoning :] + message.text[generation.base_text :]
     if not answered:
         return {}
-    asked = prompt.estimate_messages(prompt.build(turns(generation)))
-    tokens = prompt.estimate_tokens(answered)
-    return {
-        "prompt_tokens": asked,
-        "completion_tokens": tokens,
-        "total_tokens": asked + tokens,
-        "confidence": Confidence.ESTIMATED,
-    }
+    return estimates.of_cut_call(prompt.build(turns(generation)), answered)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from .estimates import TOKENS_A_MESSAGE, estimate_tokens
+
 GO_ON = "Continue exactly where your last message stops. Do not repeat or introduce anything."
-_TOKENS_A_MESSAGE = 4
 
 
 class Turn(NamedTuple):
@@ -14,17 +15,6 @@ class Turn(NamedTuple):
 
 class PromptTooLong(Exception):
     """The last question alone exceeds the budget."""
-
-
-def estimate_tokens(text: str) -> int:
-    """About how many tokens a text is, from its characters: a quarter an ASCII one, 0.4 any other."""
-    others = len(text) - len(text.encode("ascii", "ignore"))
-    return round((len(text) - others) * 0.25 + others * 0.4) + (1 if text else 0)
-
-
-def estimate_messages(messages: Sequence[dict[str, str]]) -> int:
-    """About how many tokens a request's messages are, with what each takes beside its text."""
-    return sum(estimate_tokens(m["content"]) + _TOKENS_A_MESSAGE for m in messages)
 
 
 def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[str, str]]:
@@ -48,7 +38,7 @@ def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[
 
 
 def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list[dict[str, str]]:
-    costs = [estimate_tokens(m["content"]) + _TOKENS_A_MESSAGE for m in messages]
+    costs = [estimate_tokens(m["content"]) + TOKENS_A_MESSAGE for m in messages]
     last = len(messages) - 1
     kept = {i for i, m in enumerate(messages) if m["role"] == "system"} | {last}
     left = budget_tokens - sum(costs[i] for i in kept)
