@@ -7,6 +7,7 @@ from .language_models import Favourite, LanguageModel  # isort: skip
 from .commands import Command
 from .conversations import Conversation, Message
 from .generations import Call, Generation
+from .prices import Listed, Price
 
 __all__ = [
     "Call",
@@ -16,6 +17,8 @@ __all__ = [
     "Gateway",
     "Generation",
     "LanguageModel",
+    "Listed",
     "Message",
+    "Price",
     "User",
 ]

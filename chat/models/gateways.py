@@ -192,6 +192,8 @@ class Gateway(models.Model):
         for name, value in void.items():
             setattr(self, name, value)
         Gateway.objects.filter(pk=self.pk).update(**void)
+        listed = self.prices.filter(source="gateway", valid_until=None)
+        listed.update(valid_until=timezone.now())
 
     def _unlist(self, but: Iterable[str] = ()) -> None:
         """Drop the models that aren't listed; those that were decided about only leave the list."""

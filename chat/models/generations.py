@@ -25,8 +25,9 @@ from django.utils.translation import gettext_lazy as _
 from . import bells
 from .conversations import Conversation, Message
 from .gateways import MAX_MODEL_NAME, Gateway
+from .money import NANO
+from .prices import Price, bill
 
-NANO = Decimal(10) ** 9
 REPLIES_AT_ONCE_PER_USER = 100
 Status = Message.Status
 
@@ -81,6 +82,21 @@ class CallEnd:
     currency: str = ""
     cost_confidence: str = "unknown"
     links: tuple[dict[str, str], ...] = ()  # {"url", "title"} of what the reply names
+
+
+# The fields of CallEnd that say what a call used and cost.
+USAGE = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "usage_raw",
+    "confidence",
+    "cost_nano",
+    "currency",
+    "cost_confidence",
+)
 
 
 class Generation(models.Model):
@@ -274,9 +290,8 @@ class Generation(models.Model):
                 )
                 if marked:
                     generation = cls.objects.select_related("message").get(pk=pk)
-                    generation.calls.filter(ended_at=None).update(
-                        ended_at=timezone.now(), error_kind=kind, **usage(generation)
-                    )
+                    for call in generation.calls.filter(ended_at=None):
+                        Call.end(CallEnd(call.pk, error_kind=kind, **usage(generation)))
                     generation._show_end()
                     count += marked
         return count
@@ -355,6 +370,8 @@ class Call(models.Model):
     cost_confidence = models.CharField(
         max_length=10, choices=Confidence, default=Confidence.UNKNOWN
     )
+    # What it was billed at; NULL where the gateway itself said the cost.
+    price = models.ForeignKey(Price, models.SET_NULL, null=True, related_name="+")
 
     class Meta:
         ordering = ["id"]
@@ -365,15 +382,29 @@ class Call(models.Model):
         return f"{self.gateway_slug} {self.model} {self.started_at:%Y-%m-%d %H:%M:%S}"
 
     @classmethod
+    @transaction.atomic
     def end(cls, end: CallEnd) -> None:
-        """Complete the row of a request that is over."""
+        """Complete the row of a request that is over, and price it."""
         facts = asdict(end)
         row = cls.objects.filter(pk=facts.pop("call"))
         if links := facts.pop("links"):
             Message.objects.filter(calls__in=row, deleted_at=None).update(links=list(links))
-        if not facts["currency"]:
-            del facts["currency"]  # the gateway's own, as it was noted at the beginning
-        row.update(ended_at=timezone.now(), **facts)
+        for call in row.select_related("gateway"):
+            row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
+
+    @classmethod
+    @transaction.atomic
+    def correct(cls, end: CallEnd) -> None:
+        """Put a late true figure in the place of what an ended call was thought to have used.
+
+        Only what `end` says of usage is taken.
+        """
+        for call in cls.objects.filter(pk=end.call).select_related("gateway", "message"):
+            usage = {name: value for name, value in asdict(end).items() if name in USAGE}
+            cls.objects.filter(pk=call.pk).update(**(usage | bill(call, end)))
+            if call.message is not None:
+                version = call.message.conversation.bump()
+                Message.objects.filter(pk=call.message.pk).update(version=version)
 
     @property
     def cost(self) -> Decimal | None:

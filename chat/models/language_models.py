@@ -66,6 +66,8 @@ class LanguageModel(models.Model):
         Gateway, models.CASCADE, related_name="language_models", verbose_name=_("gateway")
     )
     name = models.CharField(_("name"), max_length=MAX_MODEL_NAME)
+    label = models.CharField(_("shown as"), max_length=300, blank=True, editable=False)
+    context_tokens = models.BigIntegerField(_("context, tokens"), null=True, editable=False)
     position = models.PositiveIntegerField(default=0)
     # One that the gateway no longer lists stays while something was decided about it.
     is_listed = models.BooleanField(_("listed"), default=True, editable=False)

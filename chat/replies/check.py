@@ -22,7 +22,7 @@ from chat.upstream.usage import Usage
 
 from .attempt import reported
 from .endpoints import endpoint_of
-from .listing import as_fields
+from .listing import as_fields, take_over
 
 T = TypeVar("T")
 TOTAL_S = 30.0
@@ -63,7 +63,7 @@ def list_models(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
     except GatewayError as error:
         gateway.note_listing_failure(as_fields(error))
         return Finding("models", time.monotonic() - began, error)
-    gateway.replace_models([model.id for model in listed])
+    take_over(gateway, listed)
     return Finding("models", time.monotonic() - began, count=len(listed))
 
 

@@ -2,10 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
-from chat.models import Gateway
+from django.db import transaction
+
+from chat.models import Gateway, LanguageModel, Listed, Price
+from chat.models.gateways import MAX_MODEL_NAME
 from chat.upstream.client import Client, Endpoint
 from chat.upstream.errors import GatewayError
+from chat.upstream.listing import ModelInfo
 
 from .database import in_database
 from .endpoints import endpoint_of
@@ -22,7 +27,33 @@ async def list_models(client: Client, only: int | None = None) -> None:
 async def list_models_of(client: Client, gateway: Gateway, endpoint: Endpoint) -> None:
     """Take over one gateway's list; raises GatewayError."""
     found = await client.models(endpoint)
-    await in_database(gateway.replace_models)([model.id for model in found])
+    await in_database(take_over)(gateway, found)
+
+
+@transaction.atomic
+def take_over(gateway: Gateway, found: Iterable[ModelInfo]) -> None:
+    """Make the rows say what the gateway says of its models now, and of their prices."""
+    listed = [_listed(model) for model in found if len(model.id) <= MAX_MODEL_NAME]
+    gateway.replace_models([each.name for each in listed])
+    described = {each.name: each for each in listed}
+    rows = list(gateway.language_models.filter(name__in=described))
+    for row in rows:
+        row.label = described[row.name].label
+        row.context_tokens = described[row.name].context_tokens
+    LanguageModel.objects.bulk_update(rows, ["label", "context_tokens"], 500)
+    Price.take_over(gateway, listed)
+
+
+def _listed(model: ModelInfo) -> Listed:
+    return Listed(
+        name=model.id,
+        label=model.name if model.name != model.id else "",
+        context_tokens=model.context_tokens,
+        prompt=model.prompt_price,
+        cached=model.cached_price,
+        completion=model.completion_price,
+        currency=model.currency or "",
+    )
 
 
 async def _list(client: Client, gateway: Gateway) -> None:

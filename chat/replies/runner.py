@@ -27,7 +27,7 @@ from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
-from . import branch, prompt, titles
+from . import branch, corrections, prompt, titles
 from .attempt import Attempt
 from .checkpoints import Writer
 from .database import in_database
@@ -215,7 +215,11 @@ class Runner:
             self.ended[outcome.status] += 1
             self.logs.close(pk)
             self._rung.set()
-        if outcome.status == "complete" and not self.is_draining:
+        if self.is_draining:
+            return
+        if end and end.confidence == "estimated":
+            self._aside(corrections.correct(self._client, job.routes[0][1], end))
+        if outcome.status == "complete":
             self._aside(titles.give(self._client, job.message.conversation_id))
 
     async def _attempts(self, job: Job, running: _Running) -> Outcome:

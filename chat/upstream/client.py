@@ -15,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -26,7 +27,7 @@ from chat.upstream.errors import GatewayError
 from chat.upstream.listing import ModelInfo
 from chat.upstream.sse import Parser
 from chat.upstream.transport import TRANSPORT_ERRORS, open_client, translate
-from chat.upstream.usage import Usage
+from chat.upstream.usage import Usage, from_generation
 
 __all__ = ["Client", "Completion", "Deadlines", "End", "Endpoint", "Opened", "Waiting"]
 
@@ -132,6 +133,13 @@ class Client:
         """What is left, in the gateway's currency; None where there is no way to ask."""
         path = _BALANCE_PATHS.get(endpoint.slug)
         return listing.balance(await self._ask(endpoint, path)) if path else None
+
+    async def generation_usage(self, endpoint: Endpoint, request_id: str) -> Usage | None:
+        """What an ended call used in truth, asked afterwards; None where there is no way to ask."""
+        if endpoint.slug != "openrouter" or not request_id.startswith("gen-"):
+            return None
+        document = await self._ask(endpoint, f"generation?id={quote(request_id, safe='')}")
+        return from_generation(document)
 
     async def aclose(self) -> None:
         """Close every connection; calls that still run end as dropped."""
@@ -281,7 +289,7 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 
 
 def _request_id(response: httpx.Response) -> str | None:
-    for name in ("x-request-id", "request-id", "x-generation-id", "cf-ray"):
+    for name in ("x-generation-id", "x-request-id", "request-id", "cf-ray"):
         if value := response.headers.get(name):
             return str(value)[:200]
     return None

@@ -63,6 +63,27 @@ def from_report(report: object) -> Usage | None:
     return usage if says_something or cost is not None else None
 
 
+def from_generation(document: object) -> Usage | None:
+    """OpenRouter's record of an ended call; the native tokens are those that were billed."""
+    record = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(record, dict):
+        return None
+    usage = Usage(
+        prompt_tokens=tokens(record.get("native_tokens_prompt")),
+        completion_tokens=tokens(record.get("native_tokens_completion")),
+        cached_tokens=tokens(record.get("native_tokens_cached")),
+        reasoning_tokens=tokens(record.get("native_tokens_reasoning")),
+        cost=money(record.get("total_cost")),
+        currency="USD",
+        raw=_storable(record),
+    )
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return None
+    return msgspec.structs.replace(
+        usage, total_tokens=usage.prompt_tokens + usage.completion_tokens
+    )
+
+
 def tokens(value: object) -> int | None:
     """A count of tokens, None if it can't be one: negative, a fraction, a bool, above 10^9."""
     if isinstance(value, float) and value.is_integer():
