@@ -1,0 +1,306 @@
+"""The page in a browser: writing, reading, and what its buttons do."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.waiting import until
+
+REPLY = "[data-role=assistant]"
+ENDED = f"{REPLY}:last-child[data-status=complete]"
+MANY_LINES = "".join(f"{number}\n\n" for number in range(200))
+
+
+def text_field(page: Page) -> Locator:
+    return page.locator("#composer [name=text]")
+
+
+def ask(page: Page, words: str) -> None:
+    text_field(page).fill(words)
+    text_field(page).press("Enter")
+
+
+def live(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    page.locator("body[data-connection=live]").wait_for()
+
+
+def from_end(page: Page) -> float:
+    """Pixels between what is seen of the thread and its end."""
+    return float(
+        page.locator("#scroll").evaluate("e => e.scrollHeight - e.clientHeight - e.scrollTop")
+    )
+
+
+# --- writing ---
+
+
+def test_enter_sends_and_the_field_is_free_again(gateway, page):
+    gateway.reply("Hello.")
+    live(page)
+    key = page.locator("#composer [name=client_key]").input_value()
+    ask(page, "Say hello")
+    page.locator(ENDED).wait_for()
+    expect(page).to_have_url(re.compile(r"/c/[0-9a-f-]{36}/$"))
+    expect(page).to_have_title("Say hello · Potok")
+    expect(text_field(page)).to_have_value("")
+    expect(text_field(page)).to_be_focused()
+    assert page.locator("#composer [name=client_key]").input_value() != key
+
+
+def test_an_enter_that_ends_composing_a_character_sends_nothing(page):
+    live(page)
+    text_field(page).fill("にほん")
+    text_field(page).dispatch_event(
+        "keydown", {"key": "Enter", "isComposing": True, "cancelable": True}
+    )
+    text_field(page).press("Shift+Enter")
+    expect(text_field(page)).to_have_value("にほん\n")
+    expect(page.locator("article")).to_have_count(0)
+
+
+def test_return_on_a_touch_keyboard_breaks_the_line(open_page, owner):
+    page = open_page(owner, has_touch=True, is_mobile=True, viewport={"width": 360, "height": 700})
+    live(page)
+    text_field(page).fill("One")
+    text_field(page).press("Enter")
+    expect(text_field(page)).to_have_value("One\n")
+    expect(page.locator("article")).to_have_count(0)
+
+
+def test_a_draft_outlives_a_reload_and_ends_with_its_send(gateway, page):
+    gateway.reply("Yes.")
+    live(page)
+    text_field(page).fill("Half a thought")
+    page.reload()
+    expect(text_field(page)).to_have_value("Half a thought")
+    text_field(page).press("Enter")
+    page.locator(ENDED).wait_for()
+    live(page)
+    expect(text_field(page)).to_have_value("")
+
+
+def test_a_send_without_a_connection_keeps_the_text_and_says_so(gateway, page, complaints):
+    gateway.reply("Here.")
+    complaints[0].allow("ERR_INTERNET_DISCONNECTED|htmx:")
+    live(page)
+    page.context.set_offline(True)
+    ask(page, "Anybody there?")
+    alert = page.locator("#composer-alert [role=alert]")
+    expect(alert).to_contain_text("no connection")
+    expect(text_field(page)).to_have_value("Anybody there?")
+    page.context.set_offline(False)
+    text_field(page).press("Enter")
+    page.locator(ENDED).wait_for()
+    expect(alert).to_have_count(0)
+    expect(page.locator("[data-role=user]")).to_have_count(1)
+
+
+def test_a_model_is_found_by_typing_and_taken_by_keyboard(gateway, page):
+    live(page)
+    model = page.locator("[name=model]")
+    model.click()
+    names = page.locator("#model-list [role=option]")
+    until(lambda: names.count(), "models are listed")
+    name = names.last.inner_text()
+    model.fill(name)
+    model.press("ArrowDown")
+    model.press("Enter")
+    expect(model).to_have_value(name)
+    expect(page.locator("#model-list")).to_be_hidden()
+    expect(text_field(page)).to_be_focused()
+
+
+# --- while a reply runs ---
+
+
+def test_stop_stands_where_send_stands_until_there_is_something_to_send(gateway, page):
+    gate = gateway.gate()
+    gateway.reply("One ", gate, "two")
+    live(page)
+    ask(page, "Count")
+    gate.wait_reached()
+    stop, send = page.locator(f"{REPLY} [name=stop]"), page.locator("[name=send]")
+    stop.wait_for()
+    assert stop.bounding_box() == send.bounding_box()
+    text_field(page).fill("And then?")
+    until(lambda: stop.bounding_box() != send.bounding_box(), "Send is seen again")
+    text_field(page).fill("")
+    text_field(page).press("Escape")
+    page.locator(f"{REPLY}[data-status=stopped]").wait_for()
+    expect(stop).to_have_count(0)
+    gate.open()
+
+
+def test_a_finished_reply_is_announced_once(gateway, page):
+    gate = gateway.gate()
+    gateway.reply("One ", gate, "two")
+    live(page)
+    ask(page, "Count")
+    gate.wait_reached()
+    expect(page.locator("#announcer")).to_have_text("")
+    gate.open()
+    expect(page.locator("#announcer")).to_have_text("The reply is finished.")
+
+
+def test_the_page_follows_a_reply_until_the_reader_leaves_the_end(gateway, page):
+    first, second = gateway.gate(), gateway.gate()
+    gateway.reply(MANY_LINES, first, MANY_LINES, second, "end")
+    live(page)
+    ask(page, "Count")
+    first.wait_reached()
+    expect(page.locator(f"{REPLY} .block")).to_have_count(200)
+    until(lambda: from_end(page) < 2, "the end is in view")
+
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, -300)
+    expect(page.locator("#latest")).to_be_visible()
+    until(lambda: from_end(page) > 200, "the wheel has turned")
+    top = page.locator("#scroll").evaluate("e => e.scrollTop")
+    first.open()
+    second.wait_reached()
+    expect(page.locator(f"{REPLY} .block")).to_have_count(400)
+    assert page.locator("#scroll").evaluate("e => e.scrollTop") == top
+
+    page.locator("#latest").click()
+    second.open()
+    page.locator(ENDED).wait_for()
+    until(lambda: from_end(page) < 2, "the end is in view again")
+    expect(page.locator("#latest")).to_be_hidden()
+
+
+# --- with a reply that is there ---
+
+
+@pytest.fixture
+def answered(gateway, owner, page) -> Page:
+    """A page with one question and its answer."""
+    gateway.reply("Some *code*:\n\n```python\nprint(1)\n```\n")
+    conversation = owner.send("Show me code")
+    owner.wait_for_reply(conversation, "complete")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    live(page, f"/c/{conversation}/")
+    return page
+
+
+def clipboard(page: Page) -> str:
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_copy_gives_the_markdown_as_it_came(answered):
+    answered.locator(f"{REPLY} [name=copy]").click()
+    expect(answered.locator("#announcer")).to_have_text("Copied.")
+    assert clipboard(answered) == "Some *code*:\n\n```python\nprint(1)\n```\n"
+    kinds = answered.evaluate("navigator.clipboard.read().then(items => items[0].types)")
+    assert "text/html" in kinds
+
+
+def test_the_button_of_a_code_block_copies_its_code(answered):
+    answered.locator("[name=copy-code]").click()
+    expect(answered.locator("#announcer")).to_have_text("Copied.")
+    assert clipboard(answered) == "print(1)\n"
+
+
+def test_regenerate_makes_a_second_version_beside_the_first(gateway, answered):
+    gateway.reply("Another answer.")
+    answered.locator(f"{REPLY} [name=regenerate]").click()
+    expect(answered.locator(f"{REPLY} [data-part=body]")).to_have_text("Another answer.")
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("2/2")
+    answered.locator("[name=branch-prev]").click()
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("1/2")
+    expect(answered.locator(f"{REPLY} [data-part=body]")).to_contain_text("Some code")
+    answered.reload()
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("1/2")
+
+
+def test_arrow_up_edits_the_last_question_and_enter_asks_it_anew(gateway, answered):
+    gateway.reply("A table.")
+    text_field(answered).press("ArrowUp")
+    edit = answered.locator(".edit textarea")
+    expect(edit).to_be_focused()
+    edit.press("Escape")
+    expect(edit).to_have_count(0)
+    text_field(answered).press("ArrowUp")
+    expect(edit).to_be_focused()
+    edit.fill("Show me a table")
+    edit.press("Enter")
+    expect(answered.locator("[data-role=user] .words")).to_have_text("Show me a table")
+    expect(answered.locator(f"{REPLY} [data-part=body]")).to_have_text("A table.")
+    expect(answered.locator("[data-role=user] .versions")).to_contain_text("2/2")
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_a_message_is_deleted_once_the_question_is_answered_yes(answered, is_sure):
+    asked = []
+    answered.on("dialog", lambda box: (asked.append(box.message), is_sure and box.accept()))
+    if not is_sure:
+        answered.on("dialog", lambda box: box.dismiss())
+    answered.locator("[data-role=user]").hover()
+    answered.locator("[data-role=user] [name=delete]").click()
+    expect(answered.locator("article")).to_have_count(0 if is_sure else 2)
+    assert asked == ["Delete this message and everything that follows it?"]
+
+
+def test_a_conversation_is_renamed_and_deleted_from_its_menu(answered):
+    menu = answered.locator("#conversation-menu")
+    answered.locator("#conversation-menu-button").click()
+    menu.locator("[commandfor=rename]").click()
+    answered.locator("#rename-title").fill("A better name")
+    answered.locator("#rename-title").press("Enter")
+    expect(answered.locator("#title")).to_have_text("A better name")
+    expect(answered.locator("#sidebar [aria-current=page]")).to_have_text("A better name")
+    expect(answered.locator("#rename")).to_be_hidden()
+    answered.locator("#conversation-menu-button").click()
+    menu.locator("[commandfor=remove]").click()
+    answered.locator("#remove .button-danger").click()
+    answered.wait_for_url("/")
+    expect(answered.get_by_role("link", name="A better name", exact=True)).to_have_count(0)
+
+
+def test_the_drawer_of_a_narrow_page_opens_and_closes_by_keyboard(open_page, owner):
+    page = open_page(owner, viewport={"width": 360, "height": 700})
+    live(page)
+    drawer = page.locator("#drawer")
+    expect(drawer).to_be_hidden()
+    page.locator(".bar [popovertarget=drawer]").press("Enter")
+    expect(drawer).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(page.locator(".bar [popovertarget=drawer]")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_nothing_scrolls_sideways_but_code_and_tables_in_their_boxes(
+    gateway, owner, open_page, width
+):
+    wide = "word" * 80
+    gateway.reply(
+        f"{wide}\n\n`{wide}`\n\n```\n{wide}\n```\n\n| a | b |\n|--|--|\n| {wide} | {wide} |"
+    )
+    conversation = owner.send(wide)
+    owner.wait_for_reply(conversation, "complete")
+    page = open_page(owner, viewport={"width": width, "height": 800})
+    live(page, f"/c/{conversation}/")
+    for box in ("html", "#scroll", "#messages", ".words", ".prose"):
+        for element in page.locator(box).all():
+            assert element.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, box
+
+
+# --- without JavaScript ---
+
+
+def test_without_javascript_a_question_is_asked_and_its_reply_stopped(gateway, owner, open_page):
+    gate = gateway.gate()
+    gateway.reply("One ", gate, "two")
+    page = open_page(owner, java_script_enabled=False)
+    page.goto("/")
+    text_field(page).fill("Count")
+    page.locator("[name=send]").click()
+    gate.wait_reached()
+    expect(page.locator("#composer")).to_be_hidden()
+    expect(page.locator("a[href='?compose']")).to_be_visible()
+    page.locator("[name=stop]").click()
+    page.locator(f"{REPLY}[data-status=stopped]").wait_for()
+    expect(page.locator("#composer")).to_be_visible()
+    gate.open()
