@@ -20,6 +20,7 @@ with contextlib.suppress(ImportError):  # uvloop has no Windows
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server as DaphneServer
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet import reactor
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 GRACE_S = 4.0
 LINGER_S = 3.0
 DEMO_BODY_BYTES = 16 * 1024 * 1024
+TOO_BIG = 1009
 TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 23\r\nConnection: close\r\n\r\nThis body is too large."
@@ -75,6 +77,24 @@ class _Factory(HTTPFactory):
         return protocol
 
 
+class WebSocket(WebSocketProtocol):
+    """A websocket that closes with any code: Autobahn takes only 1000 and 3000-4999 from above."""
+
+    is_refused = False
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        self.sendCloseFrame(code=1000 if code is None else code)
+
+    def _max_message_size_exceeded(self, *_sizes: object) -> None:
+        # Autobahn would drop the connection, and the page not learn why.
+        self.is_refused = True
+        self.sendCloseFrame(code=TOO_BIG)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self.is_refused:
+            super().dataReceived(data)
+
+
 class Server(DaphneServer):
     """Serves until SIGTERM or SIGINT, then drains: see `Process.drain`."""
 
@@ -101,6 +121,15 @@ class Server(DaphneServer):
     def http_factory(self, _: HTTPFactory) -> None:
         # Daphne makes its own in `run` and takes no other.
         self._http_factory = _Factory(self)
+
+    @property
+    def ws_factory(self) -> WebSocketFactory:
+        return self._ws_factory
+
+    @ws_factory.setter
+    def ws_factory(self, factory: WebSocketFactory) -> None:
+        factory.protocol = WebSocket
+        self._ws_factory = factory
 
     def application_checker(self) -> None:
         """Daphne's, kept going: an application that raised in mid-answer would end it for good."""
