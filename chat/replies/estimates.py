@@ -1,7 +1,7 @@
 """About how many tokens a text is, without a vocabulary, for where no gateway said it. Pure.
 
 The weights were fitted to o200k_base on 25 samples in 19 languages, code and data: within 10 percent of
-it for most, 21 at worst (docs/decisions/0061-token-estimates.md).
+it for most, 21 at worst (docs/decisions/0071-token-estimates.md).
 """
 
 import re
