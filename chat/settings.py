@@ -323,13 +323,8 @@ def _gateways() -> list[dict[str, str]]:
 
 GATEWAYS = _gateways()
 
-# --- sockets and logs --------------------------------------------------------------------------
+# --- logging --------------------------------------------------------------------------
 
-CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-    if EMBEDDED
-    else {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -276,25 +276,58 @@ class Generation(models.Model):
         kind: str = "crash",
         usage: "Callable[[Generation], dict[str, Any]]" = lambda _: {},
     ) -> int:
-        """Mark what the dead left as interrupted; returns how many replies that were.
-
-        `usage` says what the columns of a call are that a crash cut.
-        """
+        """Give up what all other owners left; returns how many replies that were."""
         left = cls.objects.filter(status=Status.STREAMING).exclude(owner__in=list(owners_alive))
-        count = 0
-        for pk in list(left.values_list("pk", flat=True)):
-            with transaction.atomic():
-                marked = cls.objects.filter(pk=pk, status=Status.STREAMING).update(
-                    fence=F("fence") + 1,
-                    **_ending(Outcome(Status.INTERRUPTED, error_kind=kind)),
-                )
-                if marked:
-                    generation = cls.objects.select_related("message").get(pk=pk)
-                    for call in generation.calls.filter(ended_at=None):
-                        Call.end(CallEnd(call.pk, error_kind=kind, **usage(generation)))
-                    generation._show_end()
-                    count += marked
-        return count
+        pks = list(left.values_list("pk", flat=True))
+        return sum(cls.give_up(pk, kind=kind, usage=usage) for pk in pks)
+
+    @classmethod
+    def pulses(cls) -> dict[int, tuple[int, int]]:
+        """(fence, heartbeat) of every running reply."""
+        running = cls.objects.filter(status=Status.STREAMING)
+        return {
+            pk: (fence, beats)
+            for pk, fence, beats in running.values_list("pk", "fence", "heartbeat")
+        }
+
+    @classmethod
+    def touch(cls, pks: Iterable[int]) -> None:
+        """Write what is there: where that succeeds, an owner's heartbeat would have as well."""
+        cls.objects.filter(pk__in=list(pks)).update(heartbeat=F("heartbeat"))
+
+    @classmethod
+    @transaction.atomic
+    def give_up(
+        cls,
+        pk: int,
+        pulse: tuple[int, int] | None = None,
+        kind: str = "crash",
+        rest: "Callable[[Generation], tuple[str, str]]" = lambda _: ("", ""),
+        usage: "Callable[[Generation], dict[str, Any]]" = lambda _: {},
+    ) -> bool:
+        """Mark a reply whose owner is dead as interrupted; False where it has ended, or lives.
+
+        It lives if fence and heartbeat are not those of `pulse` any more. `rest` says what readers
+        may have seen beyond the row, `usage` what the columns of a call are that a crash cut.
+        """
+        dead = cls.objects.filter(pk=pk, status=Status.STREAMING)
+        if pulse is not None:
+            dead = dead.filter(fence=pulse[0], heartbeat=pulse[1])
+        generation = dead.select_for_update().first()
+        if generation is None:
+            return False
+        reasoning, text = rest(generation)
+        if reasoning or text:
+            saved = (generation.saved_reasoning, generation.saved_text)
+            # When it came is not known; the replay shows it with what came last.
+            ms = int(generation.timings.split()[-3]) if generation.timings else 0
+            cls._save(Checkpoint(pk, generation.fence, saved, reasoning, text, ms))
+        dead.update(fence=F("fence") + 1, **_ending(Outcome(Status.INTERRUPTED, error_kind=kind)))
+        generation.refresh_from_db()
+        for call in generation.calls.filter(ended_at=None):
+            Call.end(CallEnd(call.pk, error_kind=kind, **usage(generation)))
+        generation._show_end()
+        return True
 
     def _show_end(self) -> None:
         """Make the reply's row say what its latest attempt came to."""

@@ -1,7 +1,7 @@
 """What changed for a page since it was rendered, as ops; by the templates that rendered the page."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from django.db.models import Q
@@ -13,6 +13,8 @@ from chat.rendering.thread import Shown, shown
 
 from .live import Op, Position
 from .sidebar import sidebar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,21 @@ class Found:
     ops: list[Op]
     page: Page
     running: list[Message]
+
+
+def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
+    """Whose page, beside its user's id, is not of the latest version; in two queries for all."""
+    users = User.objects.filter(pk__in={user for user, _ in pages.values()})
+    ids = {page.conversation for _, page in pages.values()}
+    conversations = Conversation.objects.alive().filter(uuid__in=ids - {None})
+    sidebars = dict(users.values_list("pk", "version"))
+    versions = dict(conversations.values_list("uuid", "version"))
+    return [
+        whose
+        for whose, (user, page) in pages.items()
+        if sidebars.get(user) != page.sidebar_version
+        or (page.conversation and versions.get(page.conversation) != page.version)
+    ]
 
 
 def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | None:

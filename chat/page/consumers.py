@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import DatabaseError
 
 from chat.models import bells
 from chat.replies.database import in_database
@@ -64,7 +65,7 @@ class Socket(AsyncWebsocketConsumer):
         self._allowance = float(FRAMES_A_SECOND)
         self._refilled = time.monotonic()
         self._group = bells.user_group(self._user)
-        await self.channel_layer.group_add(self._group, self.channel_name)
+        bells.listen(self._group, self._hear_bell)
         open_sockets.add(self)
         await self._send_frame({"hello": {"protocol": PROTOCOL}})
         self._pumping = asyncio.get_running_loop().create_task(
@@ -78,7 +79,7 @@ class Socket(AsyncWebsocketConsumer):
             return
         self._pumping.cancel()
         self._leave_all()
-        await self.channel_layer.group_discard(self._group, self.channel_name)
+        bells.forget(self._group, self._hear_bell)
 
     # --- what comes in ------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Socket(AsyncWebsocketConsumer):
             self._unacked_bytes -= self._sent.pop(0)[1]
         self._poke()
 
-    async def bell(self, _note: dict[str, Any]) -> None:
+    def _hear_bell(self, _note: dict[str, Any]) -> None:
         self._is_rung = True
         self._poke()
 
@@ -235,6 +236,29 @@ class Socket(AsyncWebsocketConsumer):
         for reply in self._following:
             live_replies.leave(reply)
         self._following.clear()
+
+
+def _look_soon(_note: dict[str, Any]) -> None:
+    global _looking
+    if open_sockets and (_looking is None or _looking.done()):
+        loop = asyncio.get_running_loop()
+        _looking = loop.create_task(_look(), context=contextvars.Context(), name="look")
+
+
+async def _look() -> None:
+    """Bells may be lost: wake the sockets whose page isn't of the latest version."""
+    pages = {each: (each._user, each._page) for each in open_sockets if each._page is not None}
+    try:
+        late = await in_database(changes.behind)(pages)
+    except DatabaseError as error:
+        logger.warning("Pages could not be looked at: %s", error)
+        return
+    for socket in late:
+        socket._hear_bell({})
+
+
+_looking: asyncio.Task[None] | None = None
+bells.listen(bells.LOST, _look_soon)
 
 
 async def close_all() -> None:

@@ -17,7 +17,7 @@ from chat.upstream.usage import Usage
 from . import estimates
 from .checkpoints import Writer
 from .joint import Joint
-from .log import MemoryLogs
+from .log import Logs
 
 _TOKENS = (
     "prompt_tokens",
@@ -35,7 +35,7 @@ class Attempt:
         self,
         call: int,
         generation: int,
-        logs: MemoryLogs,
+        logs: Logs,
         writer: Writer,
         joint: Joint | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""What one process holds for its replies: the logs, the runner, and its going down."""
+"""What one process holds for its replies: the logs, the runner, the watches, and its going down."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,30 +7,44 @@ from django.conf import settings
 
 from chat.models import bells
 
-from .log import MemoryLogs
+from .doorbell import Doorbell
+from .log import Logs, MemoryLogs
+from .redis_log import RedisLogs
 from .runner import Runner
+from .sweeper import Sweeper
 
 
 class Process:
     """Started once, on the loop that serves; `is_draining` from the moment it is asked to end."""
 
     def __init__(self) -> None:
-        self.logs: MemoryLogs | None = None
+        self.logs: Logs | None = None
         self.runner: Runner | None = None
+        self.doorbell: Doorbell | None = None
         self.is_draining = False
+        self._sweeper: Sweeper | None = None
         self._starting: asyncio.Task[None] | None = None
         self._farewells: list[Callable[[], Awaitable[None]]] = []
 
-    async def start(self) -> None:
-        """Come up, whoever asks first; everybody else waits for the same."""
+    async def start(self, runs: bool = settings.EMBEDDED) -> None:
+        """Come up, whoever asks first; everybody else waits for the same. `runs`: replies, too."""
         if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting = asyncio.get_running_loop().create_task(self._start(runs))
         await asyncio.shield(self._starting)
 
-    async def _start(self) -> None:
-        bells.listen_here(asyncio.get_running_loop())
-        self.logs = MemoryLogs()
+    async def _start(self, runs: bool) -> None:
+        loop = asyncio.get_running_loop()
         if settings.EMBEDDED:
+            bells.listen_here(loop)
+            self.logs = MemoryLogs()
+        else:
+            self.doorbell = Doorbell(settings.REDIS_URL)
+            bells.listen_here(loop, self.doorbell.carry)
+            self.doorbell.start()
+            self.logs = logs = RedisLogs(settings.REDIS_URL)
+            # In every process: the dead one may have been the last that runs replies.
+            self._sweeper = Sweeper(logs.seal)
+        if runs:
             self.runner = Runner(self.logs)
             await self.runner.start()
 
@@ -44,6 +58,9 @@ class Process:
             await self.runner.drain(limit_s)
         for farewell in self._farewells:
             await farewell()
+        for part in (self._sweeper, self.logs, self.doorbell):
+            if part is not None:
+                await part.aclose()
 
 
 process = Process()

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -34,7 +33,7 @@ from .database import in_database
 from .endpoints import endpoint_of
 from .joint import Joint
 from .listing import list_models, list_models_of
-from .log import Cursor, MemoryLogs
+from .log import Cursor, Logs
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -69,7 +68,7 @@ class _Running:
 
 @dataclass
 class Runner:
-    logs: MemoryLogs
+    logs: Logs
     owner: str = field(default_factory=lambda: str(uuid.uuid4()))
     is_draining: bool = False
 
@@ -99,14 +98,16 @@ class Runner:
 
     async def start(self) -> None:
         """Repair what an earlier process left, then begin to claim."""
-        swept = await in_database(Generation.sweep)([self.owner], usage=branch.cut_usage)
-        if swept:
-            logger.warning("%d replies of an earlier process were marked interrupted", swept)
+        if settings.EMBEDDED:  # there is no other process that may be alive
+            swept = await in_database(Generation.sweep)([self.owner], usage=branch.cut_usage)
+            if swept:
+                logger.warning("%d replies of an earlier process were marked interrupted", swept)
         self._writer.start()
+        for group in (bells.RUNNERS, bells.LOST):
+            bells.listen(group, self._hear)
         context = contextvars.Context()
         self._tasks = [
             self._loop.create_task(self._claim_forever(), context=context),
-            self._loop.create_task(self._listen_forever(), context=context),
             self._loop.create_task(self._list_forever(), context=context),
         ]
 
@@ -164,17 +165,12 @@ class Runner:
         )
         return not self.is_draining
 
-    async def _listen_forever(self) -> None:
-        layer = get_channel_layer()
-        channel = await layer.new_channel("runner")
-        await layer.group_add(bells.RUNNERS, channel)
-        while True:
-            note = await layer.receive(channel)
-            if stopped := note.get("stop"):
-                self.stop(stopped)
-            if changed := note.get("gateway"):
-                self._aside(self._list_one(changed))
-            self._rung.set()
+    def _hear(self, note: dict[str, Any]) -> None:
+        if stopped := note.get("stop"):
+            self.stop(stopped)
+        if changed := note.get("gateway"):
+            self._aside(self._list_one(changed))
+        self._rung.set()
 
     async def _list_forever(self) -> None:
         while True:

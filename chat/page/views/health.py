@@ -19,7 +19,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 or 503, each part "ok", "off" or a sentence."""
     parts = {
         "database": _database(),
-        "redis": "off" if settings.EMBEDDED else "ok",
+        "redis": _redis(),
         "runner": _runner(),
         "draining": "this process is going down" if process.is_draining else "off",
     }
@@ -34,6 +34,12 @@ def _database() -> str:
     except DatabaseError:
         return "the database does not answer"
     return "ok"
+
+
+def _redis() -> str:
+    if process.doorbell is None:
+        return "off"
+    return "ok" if process.doorbell.is_heard else "Redis does not answer: live text may lag"
 
 
 def _runner() -> str:
