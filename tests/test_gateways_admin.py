@@ -359,7 +359,7 @@ def test_check_lists_times_and_accounts(owner, gateway, reachable):
     gateway.reply("Hi", finish="length", usage=usage_of(8, 1))
     listed, answered = command(owner, "check", reachable)
     assert listed.startswith("2 models listed in 0.")
-    assert answered.startswith("m-1 answered one token in 0.")
+    assert answered.startswith("One token from m-1 in 0.")
     (asked,) = gateway.calls
     assert asked.json["max_tokens"] == 1
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -383,7 +383,7 @@ def test_check_asks_the_model_that_is_named_or_is_the_default(owner, gateway, re
 
 def test_a_model_that_thinks_its_only_token_away_has_answered(owner, gateway, reachable):
     gateway.reply(finish="length", usage=usage_of(8, 1))
-    assert "answered one token" in command(owner, "check", reachable)[1]
+    assert "One token from" in command(owner, "check", reachable)[1]
     assert Call.objects.get().completion_tokens == 1
 
 
@@ -391,7 +391,7 @@ def test_a_model_of_newer_ways_is_asked_in_newer_ways(owner, gateway, reachable)
     why = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     gateway.refuse(400, {"error": {"message": why}})
     gateway.reply("Hi")
-    assert "answered one token" in command(owner, "check", reachable)[1]
+    assert "One token from" in command(owner, "check", reachable)[1]
     assert gateway.calls[1].json["max_completion_tokens"] == 1
     assert "max_tokens" not in gateway.calls[1].json
     assert [call.error_kind for call in Call.objects.all()] == ["bad_request", ""]
@@ -432,7 +432,7 @@ def test_what_is_wrong_with_the_list_is_said(owner, gateway, reachable, status, 
 def test_what_is_wrong_with_the_answer_is_said(owner, gateway, reachable, status, body, sentence):
     gateway.refuse(status, body)
     said = command(owner, "check", reachable, model="m")
-    assert said[1].startswith("m doesn't answer.")
+    assert said[1].startswith("No answer from m.")
     assert sentence in said[1]
     assert Call.objects.get().error_kind
 

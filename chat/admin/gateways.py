@@ -204,12 +204,12 @@ def told(finding: Finding, gateway: Gateway) -> str:
                 "%(n)d model listed in %(s)s s.", "%(n)d models listed in %(s)s s.", finding.count
             ) % {"n": finding.count, "s": seconds}
         case "answer" if finding.error:
-            return _("%(model)s doesn't answer. %(why)s") % {
+            return _("No answer from %(model)s. %(why)s") % {
                 "model": finding.model,
                 "why": diagnosis.of(finding.error),
             }
         case "answer":
-            return _("%(model)s answered one token in %(s)s s.") % {
+            return _("One token from %(model)s in %(s)s s.") % {
                 "model": finding.model,
                 "s": seconds,
             }

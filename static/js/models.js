@@ -1,10 +1,11 @@
-// The model field as a combobox over its datalist: typed or picked, by keyboard or pointer.
+// The model field as a combobox over its datalist: typed or picked, by keyboard or pointer; and the
+// star, which keeps its model among the favourites.
 class ModelPicker extends HTMLElement {
   connectedCallback() {
     this.input = this.querySelector("input")
     this.popup = this.querySelector(".models")
     this.list = this.querySelector("[role=listbox]")
-    this.choices = [...this.querySelectorAll("option")]
+    this.star = this.querySelector("[name=keep]")
     this.gateway = this.input.form.elements.namedItem("gateway")
     this.input.removeAttribute("list")
     this.input.role = "combobox"
@@ -18,7 +19,10 @@ class ModelPicker extends HTMLElement {
     this.input.addEventListener("input", () => {
       this.gateway.value = ""
       this.open(this.input.value)
+      this.shine()
     })
+    this.addEventListener("htmx:afterRequest", () => this.shine())
+    this.shine()
     this.input.addEventListener("keydown", (event) => this.pressed(event))
     // Not click: the field would lose the focus first, and the list with it.
     this.list.addEventListener("pointerdown", (event) => event.preventDefault())
@@ -29,34 +33,54 @@ class ModelPicker extends HTMLElement {
     return !this.popup.hidden
   }
 
+  get choices() {
+    return [...this.querySelectorAll("option")]
+  }
+
+  /** The star stands by a model's name, filled if that is a favourite. */
+  shine() {
+    const { value } = this.input
+    const gateway = this.gateway.value
+    const isSame = (choice) => choice.value === value && [choice.dataset.gateway, ""].includes(gateway)
+    const isKept = this.choices.some((choice) => isSame(choice) && "favourite" in choice.dataset)
+    this.star.hidden = !value.trim()
+    this.star.ariaPressed = String(isKept)
+    this.star.value = isKept ? "0" : "1"
+  }
+
   open(words) {
     const wanted = words.trim().toLowerCase()
     const found = this.choices.filter((choice) => choice.value.toLowerCase().includes(wanted))
-    const groups = Map.groupBy
-      ? Map.groupBy(found, (choice) => choice.dataset.gateway)
-      : new Map([["", found]])
-    this.list.replaceChildren(...[...groups.values()].map((group) => this.group(group)))
+    const groups = new Map()
+    for (const [number, choice] of found.entries()) {
+      const isKept = "favourite" in choice.dataset
+      const label = isKept ? this.list.dataset.favourites : choice.textContent
+      const key = isKept ? "" : choice.dataset.gateway
+      if (!groups.has(key)) groups.set(key, this.group(label))
+      groups.get(key).append(this.option(choice, `model-${number}`))
+    }
+    this.list.replaceChildren(...groups.values())
     this.list.hidden = !found.length
     this.popup.hidden = false
     this.input.ariaExpanded = "true"
     this.mark(this.options.find((option) => option.dataset.value === this.input.value))
   }
 
-  group(choices) {
+  group(name) {
     const group = document.createElement("div")
     const label = document.createElement("div")
     group.role = "group"
-    group.ariaLabel = label.textContent = choices[0].textContent
+    group.ariaLabel = label.textContent = name
     label.className = "gateway"
     label.ariaHidden = "true"
-    group.append(label, ...choices.map((choice) => this.option(choice)))
+    group.append(label)
     return group
   }
 
-  option(choice) {
+  option(choice, id) {
     const option = document.createElement("div")
     option.role = "option"
-    option.id = `model-${this.choices.indexOf(choice)}`
+    option.id = id
     option.ariaSelected = "false"
     option.dataset.value = option.textContent = choice.value
     option.dataset.gateway = choice.dataset.gateway
@@ -88,6 +112,7 @@ class ModelPicker extends HTMLElement {
     if (!option) return
     this.input.value = option.dataset.value
     this.gateway.value = option.dataset.gateway
+    this.shine()
     this.leave()
   }
 

@@ -31,7 +31,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 })
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  const form = event.target.closest("form") ?? commands
+  const form = event.target.form ?? event.target.closest("form") ?? commands
   // The same key goes with each try of the same command, so that the server does it once.
   if (!event.detail.successful) return
   alertPlace.replaceChildren()
