@@ -178,7 +178,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps, st.integers(0, 3), st.integers(0, 3))
 def test_property_any_interleaving_yields_the_text_once(make, steps, reasoning, text):
     async def run() -> None:

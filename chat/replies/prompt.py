@@ -51,4 +51,9 @@ def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list
             break
         left -= costs[i]
         kept.add(i)
-    return [messages[i] for i in sorted(kept)]
+    found = [messages[i] for i in sorted(kept)]
+    # An answer whose question no longer fits says nothing, and some gateways refuse to begin with it.
+    orphan = next((i for i, m in enumerate(found) if m["role"] != "system"), last)
+    if found[orphan]["role"] == "assistant" and orphan < len(found) - 1:
+        del found[orphan]
+    return found
