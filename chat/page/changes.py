@@ -81,9 +81,12 @@ class Followed:
 
 @dataclass(frozen=True)
 class Found:
+    """`afresh`: the messages that the ops bring whole, with the text that their row had."""
+
     ops: list[Op]
     page: Page
     running: list[Message]
+    afresh: frozenset[str] = frozenset()
 
 
 def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
@@ -124,8 +127,10 @@ def _in_conversation(
     ops: list[Op], conversation: Conversation, page: Page, following: dict[str, Followed]
 ) -> Found:
     branch = conversation.branch().for_display().select_related("conversation", "parent")
+    version = conversation.version
     if conversation.branch_version > page.version:
         changed = list(branch)
+        afresh = frozenset(str(m.uuid) for m in changed)
         html = _render("_thread.html", {"thread": shown(changed)})
         ops.append(["thread", conversation.version, html])
     else:
@@ -134,10 +139,19 @@ def _in_conversation(
         changed = list(branch.filter(new | live))
         for m in shown(changed):
             ops += _ops_of(m, page, following.get(str(m.uuid)))
-    if conversation.version != page.version:
-        ops.append(["title", conversation.version, conversation.title])
+        afresh = frozenset(op[1] for op in ops if op[0] == "article")
+        if any(_is_unfinished(m, following.get(str(m.uuid))) for m in changed):
+            # A page that reconnects with a version gets nothing older than that any more.
+            version = page.version
+    if version != page.version:
+        ops.append(["title", version, conversation.title])
     running = [m for m in changed if m.status == Message.Status.STREAMING]
-    return Found(ops, replace(page, version=conversation.version), running)
+    return Found(ops, replace(page, version=version), running, afresh)
+
+
+def _is_unfinished(m: Message | Shown, followed: Followed | None) -> bool:
+    """The row has ended, and its last words are still on their way to the page."""
+    return followed is not None and not m.is_open and not followed.is_done
 
 
 def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
@@ -147,8 +161,8 @@ def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
             return []
         before = str(m.row.parent.uuid) if m.row.parent else None
         return [["article", str(m.uuid), m.version, before, _render("_message.html", {"m": m})]]
-    if not m.is_open and not followed.is_done:
-        return []  # its last words are still on their way
+    if _is_unfinished(m, followed):
+        return []
     m.note, m.saved = followed.note, followed.saved
     m.body, m.reasoning = [], []
     return [["shell", str(m.uuid), m.version, _render("_message.html", {"m": m})]]

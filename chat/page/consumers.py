@@ -182,9 +182,10 @@ class Socket(AsyncWebsocketConsumer):
 
     async def _update(self) -> None:
         ops, cursors = self._live_ops()
+        # As of this moment: what ends while a frame is sent has ops that the frame lacks.
+        ended = [reply for reply in self._following if reply.is_done]
         if ops:
             await self._send_frame({"ops": ops, "cursors": cursors})
-        ended = [reply for reply in self._following if reply.is_done]
         told = {reply.uuid: (reply.note, reply.saved) for reply in self._following}
         if self._is_rung or ended or told != self._told:
             self._is_rung, self._told = False, told
@@ -205,7 +206,7 @@ class Socket(AsyncWebsocketConsumer):
         """Everything that changed beside the running text, by the ordinary rendering."""
         assert self._page is not None
         following = {
-            reply.uuid: changes.Followed(reply.note, reply.saved, reply.is_done, reply.is_broken)
+            reply.uuid: changes.Followed(reply.note, reply.saved, reply in ended, reply.is_broken)
             for reply in self._following
         }
         found = await in_database(changes.since)(self._user, self._page, following)
@@ -218,10 +219,17 @@ class Socket(AsyncWebsocketConsumer):
         for reply in ended:
             del self._following[reply]
             live_replies.leave(reply)
+        for reply in self._following:
+            if reply.uuid in found.afresh:
+                self._following[reply] = Position()
+                self._poke()
         for message in found.running:
             if all(reply.uuid != str(message.uuid) for reply in self._following):
                 reply = live_replies.watch(message)
-                self._following[reply] = self._page.position_of(message)
+                is_afresh = reply.uuid in found.afresh
+                self._following[reply] = (
+                    Position() if is_afresh else found.page.position_of(message)
+                )
                 self._poke()
 
     async def _send_frame(self, content: dict[str, Any]) -> None:

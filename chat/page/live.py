@@ -87,12 +87,15 @@ class LiveReply:
     async def _follow(self, message: Message) -> None:
         try:
             await self._grow(message.reasoning, message.text)
-            while not self.is_done:
+            is_open = True
+            while is_open:
                 try:
-                    await self._follow_log()
+                    is_open = await self._follow_log()
                 except Gap:
-                    await self._follow_row()
+                    is_open = await self._follow_row()
             await self._finish()
+            # Not before: a watcher that takes it for done leaves, and would miss the last render.
+            self.is_done = True
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -101,7 +104,8 @@ class LiveReply:
         finally:
             self._wake()
 
-    async def _follow_log(self) -> None:
+    async def _follow_log(self) -> bool:
+        """Returns once nothing more will come from there: whether the reply goes on elsewhere."""
         assert process.logs is not None
         cursor = Cursor(self.generation, self._reasoning.length, self._text.length)
         async for piece in process.logs.follow(cursor):
@@ -113,26 +117,26 @@ class LiveReply:
             elif told != was_told:
                 self._wake()
             if piece.closed:
-                self.is_done = True
-                return
+                return False
             # The leading edge went out at once; what follows shares a frame of the screen.
             pause = max(FLUSH_EVERY_S, 2 * (time.monotonic() - began))
             await asyncio.sleep(pause)
+        return True
 
-    async def _follow_row(self) -> None:
-        """Without a log, what the row has must do."""
+    async def _follow_row(self) -> bool:
+        """Without a log, what the row has must do. Returns whether the reply still runs."""
         row = await in_database(_read)(self.generation)
         if row is None:
-            self.is_done = self.is_broken = True
-            return
+            self.is_broken = True
+            return False
         reasoning, text, is_open = row
         if len(reasoning) < self._reasoning.length or len(text) < self._text.length:
             self.is_broken = not is_open
         else:
             await self._grow(reasoning[self._reasoning.length :], text[self._text.length :])
-        self.is_done = not is_open
         if is_open:
             await asyncio.sleep(ROW_EVERY_S)
+        return is_open
 
     async def _grow(self, reasoning: str, text: str) -> None:
         ops: list[Op] = []

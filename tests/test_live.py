@@ -1,0 +1,88 @@
+"""What a socket is told of a running reply, and what it must not be told too early."""
+
+import asyncio
+
+import pytest
+
+from chat.models import Message
+from chat.page import changes
+from chat.page.live import LiveReply, Position
+from chat.rendering.markdown import OFF_LOOP_CHARS
+from chat.replies.log import Cursor, MemoryLogs
+from chat.replies.process import process
+from tests import rows
+
+
+async def test_a_reply_is_not_done_before_its_last_render_can_be_had():
+    """A long one is rendered in a thread, and its watchers wake for other reasons meanwhile."""
+    process.logs = logs = MemoryLogs()
+    logs.open(Cursor(1))
+    reply = LiveReply(1, Message(generation_id=1))
+    try:
+        logs.append(1, "", "[late][far]\n\n" + "word " * OFF_LOOP_CHARS + "\n\n")
+        position = Position()
+        while not position.text:
+            await reply.changed
+            _, position = reply.since(position)
+        logs.append(1, "", "[far]: https://example.org/\n")
+        logs.close(1)
+        html = ""
+        while not reply.is_done:
+            await asyncio.sleep(0)
+            ops, position = reply.since(position)
+            html += "".join(op[5] for op in ops)
+        ops, _ = reply.since(position)
+        assert "https://example.org/" in html + "".join(op[5] for op in ops)
+    finally:
+        reply.task.cancel()
+        process.logs = None
+
+
+@pytest.fixture(autouse=True)
+def _no_manifest(settings):
+    """Static files by their plain names: nothing has collected them here."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+
+
+def followed(*, is_done: bool) -> changes.Followed:
+    return changes.Followed(note="", saved=True, is_done=is_done, is_broken=False)
+
+
+def page_of(message: Message, version: int, **more: object) -> changes.Page:
+    return changes.Page(conversation=message.conversation.uuid, version=version, **more)
+
+
+@pytest.mark.django_db
+def test_a_page_has_no_version_whose_last_words_are_still_on_their_way():
+    """It would come back with that version, and be sent nothing of the end any more."""
+    reply = rows.ask()
+    generation = rows.claim()
+    version = generation.conversation.version
+    rows.save(generation, "Because.")
+    rows.finish(generation)
+    user, page, key = generation.user_id, page_of(reply, version), str(reply.uuid)
+
+    early = changes.since(user, page, {key: followed(is_done=False)})
+    assert early.page.version == version
+    assert {op[0] for op in early.ops} == {"sidebar"}
+
+    late = changes.since(user, early.page, {key: followed(is_done=True)})
+    assert late.page.version > version
+    assert {op[0] for op in late.ops} == {"shell", "title"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", ["article", "thread"])
+def test_a_message_that_is_sent_whole_is_followed_from_its_beginning(change):
+    """Its text is the row's, and a page may have had more of it."""
+    reply = rows.ask()
+    generation = rows.claim()
+    version = generation.conversation.version
+    more = rows.ask(conversation=reply.conversation)
+    if change == "thread":
+        more.delete_for_owner()
+    found = changes.since(generation.user_id, page_of(reply, version), {})
+    assert change in {op[0] for op in found.ops}
+    assert str(reply.uuid) in found.afresh
+    assert [message.pk for message in found.running] == [reply.pk]
