@@ -24,13 +24,16 @@ _HEADER_VALUE = re.compile(r"[ -~]*")
 
 class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
     key = forms.CharField(
-        label=gettext_lazy("new key"),
+        label=gettext_lazy("New key"),
         required=False,
         max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
         help_text=gettext_lazy("Left empty, the key stays as it is. It is stored sealed."),
     )
-    clears_key = forms.BooleanField(label=gettext_lazy("remove the key"), required=False)
+    clears_key = forms.BooleanField(label=gettext_lazy("Remove the key"), required=False)
+
+    class Meta:
+        widgets = {"headers": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

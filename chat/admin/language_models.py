@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from chat.models import LanguageModel
@@ -15,17 +17,9 @@ from .people import ROLE_NAMES, GroupChoice
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = (
-        "name",
-        "gateway",
-        "is_listed",
-        "is_hidden",
-        "is_default",
-        "is_title_model",
-        "only_for",
-    )
+    list_display = ("name", "gateway", "marks", "only_for")
     list_select_related = ("gateway",)
-    list_filter = ("gateway", "is_listed", "is_hidden", "groups")
+    list_filter = ("gateway", "is_hidden", "is_listed")
     list_per_page = 100
     search_fields = ("name",)
     show_facets = admin.ShowFacets.NEVER
@@ -53,17 +47,25 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return False
         return super().has_delete_permission(request, obj)
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name != "groups":
-            return super().formfield_for_manytomany(db_field, request, **kwargs)
-        groups = db_field.remote_field.model.objects.order_by("pk")
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
         return GroupChoice(
-            groups,
+            Group.objects.order_by("pk"),
             required=False,
-            label=db_field.verbose_name,
+            label=capfirst(db_field.verbose_name),
             help_text=db_field.help_text,
-            widget=forms.CheckboxSelectMultiple,
         )
+
+    @admin.display(description=gettext_lazy("marks"))
+    def marks(self, model: LanguageModel) -> str | None:
+        """The names of the fields that say something about it."""
+        found = [
+            str(LanguageModel._meta.get_field(name).verbose_name)
+            for name in ("is_default", "is_title_model", "is_hidden")
+            if getattr(model, name)
+        ]
+        return ", ".join(found if model.is_listed else [*found, _("listed no more")]) or None
 
     @admin.display(description=gettext_lazy("only for the groups"))
     def only_for(self, model: LanguageModel) -> str | None:
