@@ -78,12 +78,20 @@ class _Factory(HTTPFactory):
 
 
 class WebSocket(WebSocketProtocol):
-    """A websocket that closes with any code: Autobahn takes only 1000 and 3000-4999 from above."""
+    """Autobahn's, with any close code (it takes 1000 and 3000-4999) and with any size down."""
 
     is_refused = False
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         self.sendCloseFrame(code=1000 if code is None else code)
+
+    def sendMessage(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        # Autobahn has one limit for both ways. A long reply is more than what may come in.
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(*args, **options)
+        finally:
+            self.maxMessagePayloadSize = limit
 
     def _max_message_size_exceeded(self, *_sizes: object) -> None:
         # Autobahn would drop the connection, and the page not learn why.

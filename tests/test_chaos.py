@@ -23,3 +23,18 @@ def test_a_code_block_that_grew_is_the_one_of_a_fresh_load(gateway, owner, page,
     lived = page.locator("#messages").evaluate("e => e.outerHTML")
     page.reload()
     assert page.locator("#messages").evaluate("e => e.outerHTML") == lived
+
+
+def test_a_frame_may_be_larger_than_what_may_come_in(gateway, owner):
+    """A page that opens or comes back late is sent a long reply in one piece."""
+    gate = gateway.gate()
+    gateway.reply("word " * 40_000, gate)
+    conversation = owner.send("Write a lot")
+    gate.wait_reached()
+    with owner.socket() as socket:
+        watch = {"protocol": 1, "conversation": conversation, "version": 0, "sidebar": 0}
+        socket.say({"watch": watch})
+        frames = socket.receive_until("(word ){39999}")
+        assert len(frames[-1]) > 64 * 1024
+    gate.open()
+    owner.wait_for_reply(conversation, "complete")
