@@ -526,6 +526,22 @@ async def test_models_are_listed_and_a_failure_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("slug", "base_url", "vendor"),
+    [
+        ("mine", "https://openrouter.ai/api/v1", "openrouter"),
+        ("mine", "https://API.aitunnel.ru/v1/", "aitunnel"),
+        ("aitunnel", "http://127.0.0.1:9/v1", "aitunnel"),
+        ("mine", "https://openrouter.ai.evil.example/v1", "mine"),
+        ("mine", "no address", "mine"),
+    ],
+)
+def test_a_gateway_is_known_by_its_host_whatever_it_is_called(
+    slug: str, base_url: str, vendor: str
+) -> None:
+    assert Endpoint(slug, base_url).vendor == vendor
+
+
+@pytest.mark.parametrize(
     ("slug", "path", "body", "left"),
     [
         ("aitunnel", "/v1/aitunnel/balance", b'{"balance":12.5}', Decimal("12.5")),

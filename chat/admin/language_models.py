@@ -17,7 +17,7 @@ from .people import ROLE_NAMES, GroupChoice
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "gateway", "marks", "only_for")
+    list_display = ("name", "gateway", "context_tokens", "marks", "only_for")
     list_select_related = ("gateway",)
     list_filter = ("gateway", "is_hidden", "is_listed")
     list_per_page = 100
@@ -26,14 +26,16 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = ["hide", "show"]
     fields = (
         "name",
+        "label",
         "gateway",
+        "context_tokens",
         "is_listed",
         "is_hidden",
         "is_default",
         "is_title_model",
         "groups",
     )
-    readonly_fields = ("name", "gateway", "is_listed")
+    readonly_fields = ("name", "label", "gateway", "context_tokens", "is_listed")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LanguageModel]:
         return super().get_queryset(request).prefetch_related("groups")

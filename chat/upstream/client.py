@@ -48,6 +48,12 @@ class Endpoint:
     include_usage: bool = True
     allow_private: bool = True
 
+    @property
+    def vendor(self) -> str:
+        """Whose ways it has beyond the common ones: known by its host, else by its slug."""
+        host = self.base_url.partition("://")[2].partition("/")[0].lower()
+        return _VENDORS.get(host, self.slug)
+
 
 class Opened(msgspec.Struct, frozen=True):
     """A stream has begun: its first byte is here."""
@@ -131,12 +137,12 @@ class Client:
 
     async def balance(self, endpoint: Endpoint) -> Decimal | None:
         """What is left, in the gateway's currency; None where there is no way to ask."""
-        path = _BALANCE_PATHS.get(endpoint.slug)
+        path = _BALANCE_PATHS.get(endpoint.vendor)
         return listing.balance(await self._ask(endpoint, path)) if path else None
 
     async def generation_usage(self, endpoint: Endpoint, request_id: str) -> Usage | None:
         """What an ended call used in truth, asked afterwards; None where there is no way to ask."""
-        if endpoint.slug != "openrouter" or not request_id.startswith("gen-"):
+        if endpoint.vendor != "openrouter" or not request_id.startswith("gen-"):
             return None
         document = await self._ask(endpoint, f"generation?id={quote(request_id, safe='')}")
         return from_generation(document)
@@ -296,4 +302,5 @@ def _request_id(response: httpx.Response) -> str | None:
 
 
 _HEADER = re.compile(r"[!-~]*")
+_VENDORS = {"api.aitunnel.ru": "aitunnel", "openrouter.ai": "openrouter"}
 _BALANCE_PATHS = {"aitunnel": "aitunnel/balance", "openrouter": "credits"}

@@ -42,6 +42,10 @@ class GatewayError(Exception):
         connection    url | dns | refused | tls | forbidden | dropped | cut (no finish sign)
         timeout       connect | first_byte | idle_bytes | idle_payload | total
         protocol      http | redirect | html | json | encoding | too_long | no_progress
+      and before anything is sent, from `replies`:
+        auth          sealed (the key can't be unsealed)
+        bad_request   model_access (not open to whoever asks)
+        connection    gateway (switched off)
     """
 
     def __init__(
