@@ -23,6 +23,7 @@ urlpatterns = [
     path("m/<str:uuid>/delete/", messages.delete, name="delete_message"),
     path("m/<str:uuid>/branch/", messages.branch, name="branch"),
     path("m/<str:uuid>/text/", messages.text, name="text"),
+    path("m/<str:uuid>/pictures/<int:number>/", messages.picture, name="picture"),
     path("models/favourite/", models.favourite, name="favourite"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),

@@ -31,8 +31,11 @@ ADDRESSES = {
     "delete_message": ("/m/{}/delete/", "POST", MESSAGE),
     "branch": ("/m/{}/branch/", "POST", MESSAGE),
     "text": ("/m/{}/text/", "GET", MESSAGE),
+    "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
+    "favourite": ("/models/favourite/", "POST", MEMBER),
     "healthz": ("/healthz", "GET", OPEN),
     "readyz": ("/readyz", "GET", OPEN),
+    "metrics": ("/metrics", "GET", OPEN),
 }
 PRIVATE = [name for name, (_, _, kind) in ADDRESSES.items() if kind != OPEN]
 OWNED = [name for name, (_, _, kind) in ADDRESSES.items() if kind in (CONVERSATION, MESSAGE)]
@@ -75,7 +78,8 @@ def ask(client: Client, verb: str, path: str, **headers: str):
 
 def test_the_table_has_every_address():
     routes = {
-        pattern.name: "/" + str(pattern.pattern).replace("<str:uuid>", "{}")
+        pattern.name: "/"
+        + str(pattern.pattern).replace("<str:uuid>", "{}").replace("<int:number>", "1")
         for pattern in urlpatterns
         if isinstance(pattern, URLPattern)
     }

@@ -7,6 +7,7 @@ from .language_models import Favourite, LanguageModel  # isort: skip
 from .commands import Command
 from .conversations import Conversation, Message
 from .generations import Call, Generation
+from .pictures import Picture
 from .prices import Listed, Price
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LanguageModel",
     "Listed",
     "Message",
+    "Picture",
     "Price",
     "User",
 ]

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import bells
 from .gateways import MAX_MODEL_NAME, Gateway
+from .pictures import Picture
 
 if TYPE_CHECKING:
     from .people import User
@@ -219,7 +220,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """With all that a rendered message shows, in a fixed number of queries."""
         return self.select_related(
             "generation", "gateway", "generation__waits_for"
-        ).prefetch_related("calls")
+        ).prefetch_related("calls", models.Prefetch("pictures", Picture.objects.defer("content")))
 
 
 class Message(models.Model):

@@ -26,6 +26,7 @@ from . import bells
 from .conversations import Conversation, Message
 from .gateways import MAX_MODEL_NAME, Gateway
 from .money import NANO
+from .pictures import Picture
 from .prices import Price, bill
 
 REPLIES_AT_ONCE_PER_USER = 100
@@ -82,6 +83,7 @@ class CallEnd:
     currency: str = ""
     cost_confidence: str = "unknown"
     links: tuple[dict[str, str], ...] = ()  # {"url", "title"} of what the reply names
+    images: tuple[str, ...] = ()  # data: URLs
 
 
 # The fields of CallEnd that say what a call used and cost.
@@ -420,8 +422,12 @@ class Call(models.Model):
         """Complete the row of a request that is over, and price it."""
         facts = asdict(end)
         row = cls.objects.filter(pk=facts.pop("call"))
-        if links := facts.pop("links"):
-            Message.objects.filter(calls__in=row, deleted_at=None).update(links=list(links))
+        links, images = facts.pop("links"), facts.pop("images")
+        if links or images:
+            message = Message.objects.filter(calls__in=row, deleted_at=None)
+            message.update(links=list(links))
+            for pk in message.values_list("pk", flat=True):
+                Picture.keep(pk, images)
         for call in row.select_related("gateway"):
             row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
 

@@ -60,13 +60,13 @@ def for_message(*methods: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @member_only
         @wraps(view)
-        def wrapped(request: HttpRequest, uuid: str) -> HttpResponse:
+        def wrapped(request: HttpRequest, uuid: str, **rest: Any) -> HttpResponse:
             mine = Message.objects.of(request.user).for_display()
             mine = mine.select_related("conversation__owner", "conversation__leaf", "parent")
             message = get_object_or_404(mine, uuid=parse_uuid(uuid))
             if request.method not in allowed:
                 return HttpResponseNotAllowed(allowed)
-            return view(request, message)
+            return view(request, message, **rest)
 
         return wrapped
 

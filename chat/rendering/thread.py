@@ -6,7 +6,10 @@ from functools import cached_property
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from chat.models import Message
 
@@ -64,6 +67,7 @@ class Shown:
 
     @property
     def links(self) -> list[dict[str, str]]:
+        """Sources and images beside the text: {"url", "host", "title"}; no host is Potok itself."""
         found = [link for link in self.row.links if _is_web(link.get("url", ""))]
         return [
             {
@@ -72,6 +76,14 @@ class Shown:
                 "title": link.get("title", ""),
             }
             for link in found
+        ] + [
+            {
+                "url": reverse("picture", args=[self.uuid, picture.pk]),
+                "host": "",
+                "title": _("Image %(n)d, %(kind)s, %(size)s")
+                % {"n": n, "kind": picture.kind, "size": filesizeformat(picture.size_bytes)},
+            }
+            for n, picture in enumerate(self.row.pictures.all(), 1)
         ]
 
     @cached_property
@@ -176,7 +188,7 @@ def shown(messages: Iterable[Message], *, is_read_only: bool = False) -> list[Sh
     found = []
     for row in rows:
         siblings = turns.get(row.parent_id, [])
-        place = next((i for i, (pk, _) in enumerate(siblings) if pk == row.pk), 0)
+        place = next((i for i, (pk, _uuid) in enumerate(siblings) if pk == row.pk), 0)
         found.append(
             Shown(
                 row,

@@ -11,7 +11,7 @@ from chat.models.generations import CallEnd, Outcome
 from chat.models.money import nano
 from chat.upstream.client import Client, Endpoint, Opened
 from chat.upstream.errors import GatewayError
-from chat.upstream.items import Delta, End, Finish, Link
+from chat.upstream.items import Delta, End, Finish, Image, Link
 from chat.upstream.usage import Usage
 
 from . import estimates
@@ -51,6 +51,7 @@ class Attempt:
         self._prompt: list[dict[str, str]] = []
         self._received: list[str] = []
         self._links: list[dict[str, str]] = []
+        self._images: list[str] = []
 
     @property
     def has_text(self) -> bool:
@@ -70,6 +71,10 @@ class Attempt:
                         self.finish_reason = item.reason
                     case Link():
                         self._links.append({"url": item.url, "title": item.title})
+                    case Image(url=url) if url.startswith("data:"):
+                        self._images.append(url)
+                    case Image():
+                        self._links.append({"url": item.url, "title": ""})
                     case Opened():
                         self._opened = item
                     case End(error=None):
@@ -105,6 +110,7 @@ class Attempt:
             "error_message": outcome.error_message[:1000],
             "first_delta_at": self._first_delta_at,
             "links": tuple(self._links),
+            "images": tuple(self._images),
         }
         if usage is not None:
             is_last = outcome.status == "complete" or bool(self._finish_reason)

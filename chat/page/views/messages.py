@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 
 from chat.models import Command, Message
@@ -171,6 +171,22 @@ def text(request: HttpRequest, message: Message) -> HttpResponse:
         message.text,
         content_type="text/plain; charset=utf-8",
         headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+@for_message("GET", "HEAD")
+def picture(request: HttpRequest, message: Message, number: int) -> HttpResponse:
+    """An image that the model made: to be saved, never to run in this origin."""
+    found = get_object_or_404(message.pictures, pk=number)
+    name = f"{message.uuid}-{number}.{found.kind.lower()}"
+    return HttpResponse(
+        found.content,
+        content_type=found.media_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+        },
     )
 
 
