@@ -129,6 +129,8 @@ function acknowledge() {
 
 function hear(text) {
   heard = performance.now()
+  // Also after the browser said 'offline' of a connection that lived on.
+  if (watched !== null) show("live")
   const frame = JSON.parse(text)
   if (frame.hello) {
     if (frame.hello.protocol !== protocol) {
