@@ -25,6 +25,7 @@ from tests import browser as chromium
 from tests.gateway import Gateway
 from tests.server import ROOT, Client, Server
 from tests.services import PostgreSQL, RedisServer
+from tests.waiting import until
 
 # --- this process: its own data directory, nothing of the developer's environment, loopback only --
 
@@ -151,6 +152,8 @@ def shared_server(
     kept, collected = ROOT / "build" / "static", data_dir / "static"
     copy(kept, collected)
     server = Server(data_dir, env_for(shared_gateway)).start()
+    # Before a test gives the gateway other models to list.
+    until(lambda: asked_for_models(shared_gateway), "the server has asked for the models")
     stamp = ".collected"
     if not (kept / stamp).exists() or not filecmp.cmp(kept / stamp, collected / stamp):
         shutil.rmtree(kept, ignore_errors=True)
@@ -186,6 +189,10 @@ def copy(source: Path, target: Path) -> None:
         draft.rename(target)
     except OSError:  # shutil.Error is one
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def asked_for_models(gateway: Gateway) -> bool:
+    return any(call.path == "/v1/models" for call in gateway.requests)
 
 
 def env_for(gateway: Gateway) -> dict[str, str]:

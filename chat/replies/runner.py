@@ -20,7 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from chat.models import Call, Command, Gateway, Generation, Message, bells
+from chat.models import Call, Command, Gateway, Generation, LanguageModel, Message, bells
 from chat.models.generations import CallEnd, Outcome
 from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
@@ -37,6 +37,7 @@ from .log import Cursor, Logs
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
+ROOM_TOKENS = 4096
 LIST_EVERY_S = 24 * 3600.0
 # What another gateway may do better; a request that can't be fulfilled stays one elsewhere.
 STANDS_IN_FOR = frozenset(
@@ -224,9 +225,11 @@ class Runner:
         number = 0
         try:
             model = job.model or await self._default_model(job)
-            messages = prompt.build(job.turns)
+            messages = prompt.build(job.turns, await in_database(_budget_tokens)(job, model))
         except GatewayError as error:
             return failure(error)
+        except prompt.PromptTooLong:
+            return failure(GatewayError("bad_request", reason="context_length"))
         while True:
             number += 1
             gateway, endpoint = job.routes[0]
@@ -366,6 +369,13 @@ def _routes(generation: Generation) -> deque[tuple[Gateway, Endpoint]]:
     if not routes:
         raise GatewayError("auth", reason="sealed")
     return routes
+
+
+def _budget_tokens(job: Job, model: str) -> int | None:
+    """How long a prompt may be, with room for a reply; None where the context's size is not known."""
+    sizes = LanguageModel.objects.filter(gateway=job.routes[0][0], name=model)
+    context = sizes.values_list("context_tokens", flat=True).first()
+    return context - min(context // 4, ROOM_TOKENS) if context else None
 
 
 def _note_model(message: int, model: str) -> None:
