@@ -18,6 +18,7 @@ from chat.models import (
     Generation,
     LanguageModel,
     Message,
+    Price,
     User,
 )
 from chat.models.generations import CallEnd, Checkpoint, Outcome
@@ -163,6 +164,9 @@ PAGES = {
     "chat_languagemodel_change": {"owner", "administrator"},
     "chat_languagemodel_add": NOBODY,
     "chat_languagemodel_delete": NOBODY,
+    "chat_price_changelist": {"owner", "administrator", "reviewer", "analyst"},
+    "chat_price_add": {"owner", "administrator"},
+    "chat_price_delete": NOBODY,
 }
 
 
@@ -177,6 +181,9 @@ def url_of(people, conversation, gateway):
         "group": Group.objects.get(name="analyst").pk,
         "gateway": gateway.pk,
         "languagemodel": LanguageModel.objects.create(gateway=gateway, name="gpt-4o").pk,
+        "price": Price.objects.create(
+            gateway=gateway, model="gpt-4o", currency="USD", prompt=1, completion=2
+        ).pk,
     }
 
     def url(page):
@@ -206,8 +213,8 @@ def test_every_page_of_the_admin_is_in_the_table_of_roles():
         for model in admin.site._registry
         for kind in ("changelist", "change", "add", "delete")
     }
-    # Running replies have a list and no page each.
-    assert names - {"chat_generation_change"} <= set(PAGES)
+    # Running replies and prices have a list and no page each.
+    assert names - {"chat_generation_change", "chat_price_change"} <= set(PAGES)
 
 
 def test_a_person_who_is_switched_off_sees_nothing(people):

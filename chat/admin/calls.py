@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Call
+from chat.models.generations import Confidence
 
-from .figures import SUMS, money, total, whole
+from .figures import SUMS, money, per_million, total, whole
 from .filters import DaysFilter, WordFilter
 from .read_only import ReadOnlyAdmin
 from .search import fold
@@ -52,6 +53,17 @@ class OutcomeFilter(admin.SimpleListFilter):
         return queryset.filter(error_kind="") if self.value() == "fine" else queryset
 
 
+class CostFilter(admin.SimpleListFilter):
+    title = gettext_lazy("the cost is")
+    parameter_name = "cost_confidence"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Confidence.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(cost_confidence=self.value()) if self.value() else queryset
+
+
 class CallList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -73,6 +85,7 @@ class CallAdmin(ReadOnlyAdmin):
         "tokens_out",
         "sure",
         "cost",
+        "cost_sure",
         "outcome",
     )
     list_select_related = ("user",)
@@ -81,6 +94,7 @@ class CallAdmin(ReadOnlyAdmin):
         OutcomeFilter,
         "purpose",
         "confidence",
+        CostFilter,
         GatewayFilter,
         ModelFilter,
     )
@@ -125,6 +139,10 @@ class CallAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("cost"))
     def cost(self, call: Call) -> str | None:
         return money(call.cost, call.currency)
+
+    @admin.display(description=gettext_lazy("the cost is"))
+    def cost_sure(self, call: Call) -> str:
+        return str(call.get_cost_confidence_display())
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, call: Call) -> str:
@@ -178,6 +196,7 @@ class CallShown:
             (_("tokens are"), call.get_confidence_display()),
             (_("cost"), money(call.cost, call.currency)),
             (_("the cost is"), call.get_cost_confidence_display()),
+            (_("price"), per_million(call.price) if call.price else None),
         ]
         return [(name, value) for name, value in found if value]
 

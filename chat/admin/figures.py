@@ -9,6 +9,7 @@ from django.db.models import Count, Q, Sum
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from chat.models import Price
 from chat.models.generations import NANO, Confidence
 
 # Of a call that failed before anything came, no usage was to be expected.
@@ -78,13 +79,30 @@ def whole(number: int) -> str:
     return str(number_format(number, force_grouping=True))
 
 
-def money(amount: Decimal | None, currency: str) -> str | None:
-    """All its digits, with no idle zeros, and the currency's code."""
-    if amount is None:
-        return None
+def exact(amount: Decimal) -> str:
+    """All its digits, with no idle zeros."""
     digits = f"{amount:f}"
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
-    return _("%(amount)s %(currency)s") % {
-        "amount": number_format(digits, force_grouping=True),
-        "currency": currency,
+    return str(number_format(digits, force_grouping=True))
+
+
+def money(amount: Decimal | None, currency: str) -> str | None:
+    """An exact amount and the currency's code."""
+    if amount is None:
+        return None
+    return _("%(amount)s %(currency)s") % {"amount": exact(amount), "currency": currency}
+
+
+def per_million(price: Price) -> str:
+    """What a price says, in a line."""
+    sides = [
+        (_("in %(price)s"), price.prompt),
+        (_("cached %(price)s"), price.cached),
+        (_("out %(price)s"), price.completion),
+    ]
+    told = [words % {"price": exact(side)} for words, side in sides if side is not None]
+    return _("%(prices)s %(currency)s a million tokens (%(source)s)") % {
+        "prices": " · ".join(told),
+        "currency": price.currency,
+        "source": price.get_source_display(),
     }

@@ -56,10 +56,7 @@ class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
         return key
 
     def clean_currency(self) -> str:
-        currency = str(self.cleaned_data["currency"]).upper()
-        if not re.fullmatch(r"[A-Z]{3}", currency):
-            raise ValidationError(_("A currency has three letters, such as USD or RUB."))
-        return currency
+        return currency_code(self.cleaned_data["currency"])
 
     def clean_headers(self) -> dict[str, str]:
         headers = self.cleaned_data["headers"]
@@ -85,6 +82,13 @@ class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
     def _is_moved(self, address: str) -> bool:
         old, new = urlsplit(str(self.initial.get("base_url", ""))), urlsplit(address)
         return (old.scheme, old.netloc) != (new.scheme, new.netloc)
+
+
+def currency_code(entered: str) -> str:
+    code = entered.upper()
+    if not re.fullmatch(r"[A-Z]{3}", code):
+        raise ValidationError(_("A currency has three letters, such as USD or RUB."))
+    return code
 
 
 def _is_web_address(address: str) -> bool:

@@ -17,6 +17,7 @@ from .people import ROLE_NAMES, GroupChoice
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    change_form_template = "admin/language_model.html"
     list_display = ("name", "gateway", "context_tokens", "marks", "only_for")
     list_select_related = ("gateway",)
     list_filter = ("gateway", "is_hidden", "is_listed")

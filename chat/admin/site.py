@@ -16,9 +16,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
-TOPICS = ("conversations", "generations", "calls", "people", "gateways", "language_models")
+TOPICS = (
+    "conversations",
+    "generations",
+    "calls",
+    "people",
+    "gateways",
+    "language_models",
+    "prices",
+)
 # By what staff do most. What the list of generations shows has a name of its own.
-ORDER = ("Conversation", "Generation", "Call", "User", "Group", "Gateway", "LanguageModel")
+ORDER = ("Conversation", "Generation", "Call", "User", "Group", "Gateway", "LanguageModel", "Price")
 NAMES = {"Generation": _("Running now")}
 
 
