@@ -84,6 +84,9 @@ class Service:
             )
         until(is_up, f"{arguments[0]} answers on port {self.port}", 30)
 
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it, and wait until it has ended."""
         if self._process and self._process.poll() is None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chat.catalogues import compile_catalogues
@@ -20,18 +20,19 @@ from chat.models.people import OwnerExists
 
 
 class Command(BaseCommand):
-    help = "Serve Potok on HOST and PORT. Migrates, and collects static files, where that is due."
+    help = (
+        "Serve Potok on HOST and PORT. Collects static files and, without Redis, migrates"
+        " where that is due."
+    )
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.EMBEDDED:
-            raise CommandError(
-                "REDIS_URL is set, but this version has the embedded form only. Unset it."
-            )
-        # Held until the process ends, however it ends.
-        self._lock = hold(settings.DATA_DIR / "potok.lock")
+        # Held until the process ends, however it ends. Of several with Redis each waits its turn.
+        self._lock = hold(settings.DATA_DIR / "potok.lock", waits=not settings.EMBEDDED)
         self._check_port()
         self._prepare()
+        if not settings.EMBEDDED:
+            os.close(self._lock)
         # Not before: the import takes Twisted's reactor, and what comes before may fail plainly.
         from chat.server import Server  # isort: skip
         from chat.asgi import application
@@ -71,8 +72,9 @@ class Command(BaseCommand):
     def _prepare(self) -> None:
         """Whatever a start needs and an earlier start may have done already."""
         compile_catalogues()
-        plan = MigrationExecutor(connection)
-        if plan.migration_plan(plan.loader.graph.leaf_nodes()):
+        if not settings.EMBEDDED:
+            check_migrated()
+        elif is_migration_due():
             call_command("migrate", interactive=False, verbosity=0)
         collect_static()
         Gateway.sync_environment()
@@ -92,17 +94,36 @@ class Command(BaseCommand):
         self.stdout.write(f"Created the owner {owner['username']}.")
 
 
-def hold(path: Path) -> int:
+def hold(path: Path, *, waits: bool = False) -> int:
     """Take the data directory for this process alone; returns the descriptor that holds it."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
     except BlockingIOError:
         raise CommandError(
             f"Another Potok already runs on {path.parent}. Stop it first, or set REDIS_URL and"
             " PostgreSQL's DATABASE_URL to run several."
         ) from None
     return lock
+
+
+def check_migrated() -> None:
+    """Raises CommandError where a process of several would meet tables that it doesn't know."""
+    try:
+        is_due = is_migration_due()
+    except OperationalError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CommandError(f"The database does not answer: {reason}") from None
+    if is_due:
+        raise CommandError(
+            "The database is not that of this version. Run `python manage.py migrate` once, as the"
+            " release line of the Procfile does, then start this again."
+        )
+
+
+def is_migration_due() -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def collect_static() -> None:
@@ -115,7 +136,7 @@ def collect_static() -> None:
     stamp = settings.STATIC_ROOT / ".collected"
     if stamp.exists() and stamp.read_text() == facts.hexdigest():
         return
-    call_command(
-        "collectstatic", interactive=False, verbosity=0, clear=settings.STATIC_ROOT.exists()
-    )
+    # Beside other processes, those of the version before may still serve theirs.
+    clear = settings.EMBEDDED and settings.STATIC_ROOT.exists()
+    call_command("collectstatic", interactive=False, verbosity=0, clear=clear)
     stamp.write_text(facts.hexdigest())
