@@ -3,6 +3,8 @@ python := .venv/bin/python
 manage := $(python) manage.py
 # pytest-xdist's workers; each runs servers and a browser of its own.
 workers ?= 2
+# How long `make fuzz` sends mutated bodies through chat/upstream, and from which seed on (SEED=1).
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -38,8 +40,9 @@ browser: dev ## A Chromium for the browser tests
 bench: dev ## Measure: each file in bench/ prints its table
 	@for file in bench/[a-z]*.py; do $(python) -m "bench.$$(basename "$$file" .py)" || exit 1; done
 
-fuzz: dev ## The property tests with many more examples
+fuzz: dev ## The property tests with many more examples, then mutated streams (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
+	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
 
 format: dev ## Reformat and mend what ruff can
 	@$(python) -m ruff format --quiet . && $(python) -m ruff check --fix .

@@ -4,7 +4,8 @@
 
 Each round mutates a stream or an error body and reads it twice, cut at other places. It claims that
 nothing but GatewayError is ever raised, that both readings agree, that text is clean and bounded,
-and that no reply is complete without a finish sign. Prints counts; a failure prints its seed.
+and that no reply is complete without a finish sign. Prints its seeds, by default new ones, and counts; a
+failure prints its own seed.
 """
 
 import argparse
@@ -106,8 +107,10 @@ def check_answer(body: bytes, chance: random.Random) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**9))
     options = parser.parse_args()
+    sys.stdout.write(f"Mutated bodies for {options.seconds:g} s from --seed {options.seed} on.\n")
+    sys.stdout.flush()
     streams = [stream.body for stream in recordings.streams()]
     answers = [answer.body for answer in recordings.answers()]
     counts: Counter[str] = Counter()
