@@ -30,6 +30,12 @@ def test_polzas_prices_are_roubles_for_a_million() -> None:
     assert model.currency == "RUB"
 
 
+def test_a_price_for_nobody_knows_how_many_tokens_is_none() -> None:
+    entry = {"id": "m", "title": "The M", "cost_context": "1.5", "cost_completion": "3"}
+    (model,) = listing.models({"data": [entry]})
+    assert (model.name, model.prompt_price, model.completion_price) == ("The M", None, None)
+
+
 @pytest.mark.parametrize(
     "document",
     [{"data": [{"id": "m"}]}, {"models": [{"name": "m"}]}, ["m"], [{"model": "m"}, {"id": "m"}]],

@@ -60,7 +60,7 @@ def _model(entry: object) -> ModelInfo | None:
     id_ = entry.get("id") or entry.get("model") or entry.get("name")
     if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID_CHARS or clean(id_) != id_:
         return None
-    name = entry.get("name") or entry.get("display_name")
+    name = entry.get("name") or entry.get("display_name") or entry.get("title")
     prompt, completion, cached, currency = _prices(entry)
     return ModelInfo(
         id=id_,
@@ -97,6 +97,8 @@ def _prices(entry: Mapping[str, Any]) -> Prices:
             "RUB",
         )
     pricing = entry.get("pricing")
+    # GPTunnel's cost_context and cost_completion are left alone: its docs don't say for how many
+    # tokens they are, and a price wrong by a thousand is worse than none.
     if not isinstance(pricing, dict):
         return None, None, None, None
     # OpenRouter's way: for one token, as strings; -1 where the price depends on what it routes to.
