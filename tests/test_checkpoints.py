@@ -166,6 +166,19 @@ def test_an_end_waits_for_a_database_that_is_away(writer, reply):
     assert (fresh(reply).text, fresh(reply).status) == ("Because.", "complete")
 
 
+def test_an_end_waits_for_what_came_after_a_failed_checkpoint(ears):
+    """What failed is sent again as it was, and what came meanwhile must not be left behind."""
+    ask()
+    generation = claim("here")
+    with lost_answers(1) as left, running(ears) as writer:
+        writer.open(generation.pk, generation.fence, (0, 0))
+        writer.add(generation.pk, "", "one ")
+        until(lambda: not left, "the first answer is lost")
+        writer.add(generation.pk, "", "two")
+        assert writer.end(generation.pk, COMPLETE, None).result(10)
+    assert fresh(generation.message).text == "one two"
+
+
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_lost_answer_doubles_nothing(lost, ears):
     """The transaction is committed, and the line breaks before the writer hears of it."""

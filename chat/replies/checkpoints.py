@@ -112,10 +112,13 @@ class Writer(threading.Thread):
     def _write(self) -> None:
         with self._lock:
             replies = dict(self._replies)
-            endings = {pk: reply.ending for pk, reply in replies.items() if reply.ending}
+            endings = {}
             for pk, reply in replies.items():
                 if reply.since is not None and reply.trying is None:
                     reply.trying = self._gain(pk, reply)
+                # What came after a piece that could not be saved has its turn before the end.
+                if reply.ending and not (reply.reasoning or reply.text):
+                    endings[pk] = reply.ending
         gains = [reply.trying for reply in replies.values() if reply.trying]
         if gains or endings:
             close_old_connections()
@@ -144,6 +147,8 @@ class Writer(threading.Thread):
             reply.saved = gain.end
             reply.trying = None
             reply.since = time.monotonic() if reply.reasoning or reply.text else None
+            if reply.ending:
+                self._work.set()
             if reply.told_unsaved:
                 reply.told_unsaved = False
                 self._report(gain.generation, True)
