@@ -113,7 +113,7 @@ class Attempt:
             "images": tuple(self._images),
         }
         if usage is not None:
-            is_last = outcome.status == "complete" or bool(self._finish_reason)
+            is_last = outcome.status == "complete" or bool(self.finish_reason)
             facts |= reported(usage, is_last)
         elif self.has_text and outcome.status != "complete":
             facts |= estimates.of_cut_call(self._prompt, "".join(self._received))

@@ -202,7 +202,11 @@ class Runner:
         except Exception:
             logger.exception("Generation %d failed through a defect of ours", pk)
             outcome = Outcome("failed", error_kind="internal")
-        end = running.attempt.end(outcome) if running.attempt else None
+        try:
+            end = running.attempt.end(outcome) if running.attempt else None
+        except Exception:
+            logger.exception("The call of generation %d could not be summed up", pk)
+            end = None  # the reply must end all the same
         if outcome.error_kind:
             logger.info("Generation %d ended %s: %s", pk, outcome.status, outcome.error_kind)
         try:
