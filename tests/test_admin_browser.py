@@ -24,6 +24,18 @@ def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale)
             assert width <= viewport["width"], page.url
         for path in ("/admin/", "/admin/auth/group/", "/admin/chat/user/add/"):
             assert page.goto(path).ok
+        assert page.goto("/admin/chat/gateway/").ok
+        page.locator("#result_list tbody tr a").first.click()
+        page.locator("a[href*='price/add']").click()
+        page.locator("[name=model]").fill("a-model")
+        page.locator("[name=valid_from]").fill("2026-03-02T01:30")
+        page.locator("[name=prompt]").fill("12.5")
+        page.locator("[name=completion]").fill("50.000000001")
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        page.locator("[name=_save]").click()
+        page.wait_for_url("**/admin/chat/price/?*")
+        page.get_by_text(re.compile(r"^50[.,]000000001$")).first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
 
 def test_a_reply_looks_to_staff_as_it_did_to_its_reader(open_page, owner, gateway):

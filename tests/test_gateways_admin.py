@@ -508,6 +508,11 @@ def test_a_gateway_without_a_way_to_ask_says_so(owner, reachable):
     assert fresh(reachable).balance is None
 
 
+def test_a_balance_that_is_unknown_is_a_dash(owner):
+    shown = owner.get(address("change", own().pk)).content.decode()
+    assert "None" not in shown
+
+
 def test_nothing_spent_makes_no_days(owner):
     gateway = own()
     gateway.note_balance(Decimal(5))

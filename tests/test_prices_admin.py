@@ -162,6 +162,13 @@ def test_a_new_price_is_seen_among_those_of_its_model(administrator, gateway):
     assert [row.model for row in page.context["cl"].result_list] == ["a b&c"]
 
 
+def test_another_price_is_entered_for_the_same_gateway(administrator, gateway):
+    response = add(administrator, gateway, _addanother="1")
+    form = administrator.get(response["Location"]).content.decode()
+    assert f'<option value="{gateway.pk}" selected>' in form
+    assert "Price set: m: 0.15 / 0.6 RUB." in form
+
+
 def test_a_price_by_hand_alters_no_past_cost(administrator, gateway):
     call = _call(gateway, price(gateway, valid_from=timezone.now() - timedelta(days=2)))
     add(administrator, gateway, valid_from="2020-01-01T00:00", prompt="5")
@@ -212,6 +219,13 @@ def test_the_list_is_narrowed_by_gateway_model_source_and_day(administrator, gat
     assert listed(administrator, model_name="CLAU") == ["claude"]
     assert listed(administrator, source__exact="manual") == ["gpt-4o"]
     assert listed(administrator, valid_from_to="2026-03-01") == ["gpt-4o"]
+
+
+def test_the_list_tells_when_another_server_took_the_gateways_place(administrator, gateway):
+    when = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    price(gateway, valid_from=when, valid_until=when + timedelta(days=1))
+    shown = administrator.get(address("changelist")).content.decode()
+    assert "03/01/2026 noon – 03/02/2026 noon" in shown
 
 
 def test_prices_outlive_their_gateway(administrator, gateway):
@@ -305,6 +319,8 @@ def test_a_call_tells_its_price_and_how_sure_its_cost_is(gateway):
     client = browser("reviewer")
     call = _call(gateway, price(gateway, cached=Decimal("0.05")))
     told = "in 0.15 · cached 0.05 · out 0.6 USD a million tokens (by hand)"
+    page = client.get(reverse("admin:chat_call_changelist")).content.decode()
+    assert "≈ 0.0015 USD" in page
     page = client.get(reverse("admin:chat_call_change", args=[call.pk])).content.decode()
     assert told in page
     assert "estimated" in page

@@ -85,7 +85,6 @@ class CallAdmin(ReadOnlyAdmin):
         "tokens_out",
         "sure",
         "cost",
-        "cost_sure",
         "outcome",
     )
     list_select_related = ("user",)
@@ -138,11 +137,10 @@ class CallAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("cost"))
     def cost(self, call: Call) -> str | None:
-        return money(call.cost, call.currency)
-
-    @admin.display(description=gettext_lazy("the cost is"))
-    def cost_sure(self, call: Call) -> str:
-        return str(call.get_cost_confidence_display())
+        """`≈` where it is estimated, as in the sums."""
+        told = money(call.cost, call.currency)
+        is_estimated = call.cost_confidence == Confidence.ESTIMATED
+        return f"≈ {told}" if told and is_estimated else told
 
     @admin.display(description=gettext_lazy("outcome"))
     def outcome(self, call: Call) -> str:

@@ -1,12 +1,14 @@
-"""Tokens and money as staff read them: exact to the last digit, unknown never taken for nothing."""
+"""Tokens, money, moments as staff read them: to the last digit, unknown never taken for nothing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Count, Q, Sum
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from chat.models import Price
@@ -77,6 +79,10 @@ def _sign(unknown: int, estimated: int) -> str:
 
 def whole(number: int) -> str:
     return str(number_format(number, force_grouping=True))
+
+
+def moment(when: datetime) -> str:
+    return str(date_format(localtime(when), "SHORT_DATETIME_FORMAT"))
 
 
 def exact(amount: Decimal) -> str:

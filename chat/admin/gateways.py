@@ -10,8 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.decorators import method_decorator
-from django.utils.formats import date_format, number_format
-from django.utils.timezone import localtime
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.debug import sensitive_post_parameters
@@ -23,7 +22,7 @@ from chat.replies import check
 from chat.replies.check import Finding
 
 from . import diagnosis
-from .figures import money
+from .figures import moment, money
 from .gateway_form import GatewayForm
 
 # Of a shorter key the last four would be too large a part.
@@ -129,16 +128,17 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return diagnosis.of_fields(gateway.listing_failure)
         if not gateway.listed_at:
             return _("not listed yet")
-        return _("listed %(when)s") % {"when": _moment(gateway.listed_at)}
+        return _("listed %(when)s") % {"when": moment(gateway.listed_at)}
 
     @admin.display(description=gettext_lazy("balance"))
-    def left(self, gateway: Gateway) -> str | None:
+    def left(self, gateway: Gateway) -> str:
         if gateway.balance is None or gateway.balance_at is None:
-            return None
+            # The stock form would show a None as such.
+            return str(self.get_empty_value_display())
         parts = [money(gateway.balance, gateway.currency) or ""]
         if (days := gateway.days_left) is not None:
             parts.append(ngettext("lasts %(n)d day", "lasts %(n)d days", days) % {"n": days})
-        parts.append(_moment(gateway.balance_at))
+        parts.append(moment(gateway.balance_at))
         return " · ".join(parts)
 
     # --- commands -----------------------------------------------------------------------------
@@ -218,7 +218,3 @@ def told(finding: Finding, gateway: Gateway) -> str:
     if finding.balance is None:
         return _("This gateway has no way to ask for the balance.")
     return _("Balance: %(money)s.") % {"money": money(finding.balance, gateway.currency)}
-
-
-def _moment(when: Any) -> str:
-    return str(date_format(localtime(when), "SHORT_DATETIME_FORMAT"))

@@ -4,19 +4,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Gateway, LanguageModel, Price
 from chat.models.language_models import validate_model_name
 
 from .calls import ModelFilter
-from .figures import exact
+from .figures import exact, moment
 from .filters import DaysFilter
 from .gateway_form import currency_code
 from .read_only import ReadOnlyAdmin
@@ -68,8 +69,7 @@ class PriceAdmin(ReadOnlyAdmin):
     list_display = (
         "model",
         "gateway",
-        "valid_from",
-        "valid_until",
+        "valid",
         "tokens_in",
         "tokens_cached",
         "tokens_out",
@@ -99,25 +99,31 @@ class PriceAdmin(ReadOnlyAdmin):
         }
         return super().add_view(request, form_url, context | (extra_context or {}))
 
-    def response_post_save_add(self, request: HttpRequest, obj: Price) -> HttpResponse:
-        """To the prices of the same model, of which this is the newest word."""
+    def response_add(
+        self, request: HttpRequest, obj: Price, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """To the prices of the same model, of which this is one now."""
+        messages.success(request, _("Price set: %(price)s.") % {"price": obj})
+        if "_addanother" in request.POST:
+            return redirect(f"{request.path}?gateway={obj.gateway_id}")
         return redirect(prices_of(obj.gateway, obj.model))
 
     # --- columns ------------------------------------------------------------------------------
 
-    @admin.display(description=gettext_lazy("valid until"))
-    def valid_until(self, price: Price) -> Any:
-        return price.valid_until
+    @admin.display(description=gettext_lazy("valid from"))
+    def valid(self, price: Price) -> str:
+        """With its end, where another server took the gateway's place."""
+        return " – ".join(moment(when) for when in (price.valid_from, price.valid_until) if when)
 
-    @admin.display(description=gettext_lazy("a million tokens in"))
+    @admin.display(description=gettext_lazy("in, per million"))
     def tokens_in(self, price: Price) -> str:
         return exact(price.prompt)
 
-    @admin.display(description=gettext_lazy("a million tokens in, cached"))
+    @admin.display(description=gettext_lazy("cached, per million"))
     def tokens_cached(self, price: Price) -> str | None:
         return None if price.cached is None else exact(price.cached)
 
-    @admin.display(description=gettext_lazy("a million tokens out"))
+    @admin.display(description=gettext_lazy("out, per million"))
     def tokens_out(self, price: Price) -> str:
         return exact(price.completion)
 
