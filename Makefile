@@ -8,7 +8,7 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test dev lint types checks browser bench fuzz format lock messages clean
+.PHONY: help run cluster test dev lint types checks browser services bench fuzz format lock messages clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,10 @@ help: ## This list
 run: ## Set up, migrate and serve on http://127.0.0.1:8000 (make run PORT=8080)
 	@tools/setup requirements.txt && exec $(manage) serve
 
-test: dev lint types checks browser ## Everything that CI runs, quick failures first
+cluster: dev ## PostgreSQL, Redis, 2 web, 2 worker and nginx in front, all local (PORT=8080)
+	@exec $(python) -m tools.cluster
+
+test: dev lint types checks browser services ## Everything that CI runs, quick failures first
 	@$(python) -m pytest -n $(workers) -q
 
 dev: ## Set up what tests and linters need
@@ -36,6 +39,9 @@ checks: dev ## Migrations, the settings of an https deployment, the message cata
 
 browser: dev ## A Chromium for the browser tests
 	@tools/browser
+
+services: dev ## PostgreSQL, Redis and nginx for the tests of the scaled form
+	@$(python) -m tests.services
 
 bench: dev ## Measure: each file in bench/ prints its table
 	@for file in bench/[a-z]*.py; do $(python) -m "bench.$$(basename "$$file" .py)" || exit 1; done
