@@ -45,6 +45,8 @@ def settings_of(monkeypatch, tmp_path):
         ("EMAIL_URL", "nonsense"),
         ("LANGUAGE_CODE", "xx"),
         ("TIME_ZONE", "Mars/Base"),
+        ("POTOK_SECRETS_KEY", "too-short"),
+        ("POTOK_SECRETS_KEY", f"{'a' * 32}, too-short"),
     ],
 )
 def test_a_wrong_value_is_named(settings_of, name, value):

@@ -33,6 +33,9 @@ async def list_models_of(client: Client, gateway: Gateway, endpoint: Endpoint) -
 @transaction.atomic
 def take_over(gateway: Gateway, found: Iterable[ModelInfo]) -> None:
     """Make the rows say what the gateway says of its models now, and of their prices."""
+    # One process at a time; and it may have been deleted while it was asked.
+    if Gateway.objects.select_for_update().filter(pk=gateway.pk).first() is None:
+        return
     listed = [_listed(model) for model in found if len(model.id) <= MAX_MODEL_NAME]
     gateway.replace_models([each.name for each in listed])
     described = {each.name: each for each in listed}

@@ -266,6 +266,8 @@ class Runner:
         if not listed:
             await list_models_of(self._client, gateway, endpoint)
             listed = await in_database(first_listed)(gateway, asker)
+        if not listed and await in_database(gateway.language_models.exists)():
+            raise GatewayError("bad_request", reason="model_access")
         if not listed:
             raise GatewayError("not_found", reason="model")
         await in_database(_note_model)(job.message.pk, listed)
