@@ -56,9 +56,10 @@ class Gateway:
             self._thread.join()
 
     def reset(self) -> None:
-        """Forget scripts, requests and failures, and drop whatever is still being answered."""
+        """Forget scripts, models, requests and failures, and drop whatever is still being answered."""
         with self._changed:
             self._scripts, self.requests, self.failures = [], [], []
+            self.models = [{"id": MODEL, "object": "model"}]
         asyncio.run_coroutine_threadsafe(self._drop_all(), self._loop).result(10)
 
     # --- what a test says ---

@@ -23,6 +23,26 @@ def test_openrouters_prices_are_for_a_token_and_become_prices_for_a_million() ->
     assert model.raw == entry
 
 
+@pytest.mark.parametrize(
+    ("told", "capabilities"),
+    [
+        (
+            {
+                "architecture": {"input_modalities": ["text", "image"]},
+                "supported_parameters": ["tools", "reasoning", 5],
+            },
+            ("image", "tools", "reasoning"),
+        ),
+        ({"capabilities": {"vision": True, "function_calling": False}}, ("vision",)),
+        ({"capabilities": ["chat"]}, ("chat",)),
+        ({"architecture": "text->text", "supported_parameters": None, "capabilities": 1}, ()),
+    ],
+)
+def test_capabilities_are_kept_in_the_gateways_words(told, capabilities) -> None:
+    (model,) = listing.models({"data": [{"id": "m", **told}]})
+    assert model.capabilities == capabilities
+
+
 def test_polzas_prices_are_roubles_for_a_million() -> None:
     pricing = {"prompt_per_million": "12.5", "completion_per_million": 50}
     (model,) = listing.models({"data": [{"id": "m", "top_provider": {"pricing": pricing}}]})

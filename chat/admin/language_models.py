@@ -30,13 +30,21 @@ class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "label",
         "gateway",
         "context_tokens",
+        "capabilities",
         "is_listed",
         "is_hidden",
         "is_default",
         "is_title_model",
         "groups",
     )
-    readonly_fields = ("name", "label", "gateway", "context_tokens", "is_listed")
+    readonly_fields = (
+        "name",
+        "label",
+        "gateway",
+        "context_tokens",
+        "capabilities",
+        "is_listed",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LanguageModel]:
         return super().get_queryset(request).prefetch_related("groups")

@@ -68,6 +68,8 @@ class LanguageModel(models.Model):
     name = models.CharField(_("name"), max_length=MAX_MODEL_NAME)
     label = models.CharField(_("shown as"), max_length=300, blank=True, editable=False)
     context_tokens = models.BigIntegerField(_("context, tokens"), null=True, editable=False)
+    # In the gateway's words, such as tools, reasoning, image.
+    capabilities = models.JSONField(_("capabilities"), default=list, editable=False)
     position = models.PositiveIntegerField(default=0)
     # One that the gateway no longer lists stays while something was decided about it.
     is_listed = models.BooleanField(_("listed"), default=True, editable=False)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import pgettext
 
 from chat.models import Generation
 
@@ -13,7 +13,8 @@ class Told(NamedTuple):
     sentence: str
     advice: str
     message: str  # the gateway's own words, '' where they don't help
-    seconds: int | None  # until it is worth trying again
+    seconds: int | None  # until it is worth trying again, counted from the end
+    until_ms: int | None  # the same as a moment, in milliseconds since 1970
 
 
 def told(generation: Generation) -> Told | None:
@@ -23,11 +24,12 @@ def told(generation: Generation) -> Told | None:
         return None
     sentence, advice = _by_reason(reason) or _by_kind(kind)
     seconds = None if generation.error_seconds is None else round(generation.error_seconds)
-    if kind == "rate_limit" and seconds:
-        advice = ngettext("Try again in %(n)d second.", "Try again in %(n)d seconds.", seconds) % {
-            "n": seconds
-        }
-    return Told(kind, sentence, advice, generation.error_message, seconds)
+    until_ms = None
+    if kind == "rate_limit" and seconds and generation.ended_at:
+        # The template counts the seconds down behind it.
+        advice = pgettext("advice", "Try again")
+        until_ms = round(generation.ended_at.timestamp() * 1000) + seconds * 1000
+    return Told(kind, sentence, advice, generation.error_message, seconds, until_ms)
 
 
 def _by_reason(reason: str) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from django.db import transaction
 
@@ -31,7 +31,7 @@ async def list_models_of(client: Client, gateway: Gateway, endpoint: Endpoint) -
 
 
 @transaction.atomic
-def take_over(gateway: Gateway, found: Iterable[ModelInfo]) -> None:
+def take_over(gateway: Gateway, found: Sequence[ModelInfo]) -> None:
     """Make the rows say what the gateway says of its models now, and of their prices."""
     # One process at a time; and it may have been deleted while it was asked.
     if Gateway.objects.select_for_update().filter(pk=gateway.pk).first() is None:
@@ -39,11 +39,13 @@ def take_over(gateway: Gateway, found: Iterable[ModelInfo]) -> None:
     listed = [_listed(model) for model in found if len(model.id) <= MAX_MODEL_NAME]
     gateway.replace_models([each.name for each in listed])
     described = {each.name: each for each in listed}
+    capabilities = {model.id: list(model.capabilities) for model in found}
     rows = list(gateway.language_models.filter(name__in=described))
     for row in rows:
         row.label = described[row.name].label
         row.context_tokens = described[row.name].context_tokens
-    LanguageModel.objects.bulk_update(rows, ["label", "context_tokens"], 500)
+        row.capabilities = capabilities[row.name]
+    LanguageModel.objects.bulk_update(rows, ["label", "context_tokens", "capabilities"], 500)
     Price.take_over(gateway, listed)
 
 

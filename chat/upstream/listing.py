@@ -11,6 +11,8 @@ from chat.upstream.usage import Currency, money, tokens
 
 _MAX_MODELS = 5000
 _MAX_ID_CHARS = 300
+_MAX_CAPABILITIES = 40
+_MAX_CAPABILITY_CHARS = 40
 _PER_MILLION = 1_000_000
 
 
@@ -28,6 +30,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     completion_price: Decimal | None = None
     cached_price: Decimal | None = None
     currency: Currency | None = None
+    capabilities: tuple[str, ...] = ()  # in the gateway's words: tools, reasoning, image, ...
     raw: dict[str, Any] = {}
 
 
@@ -70,6 +73,7 @@ def _model(entry: object) -> ModelInfo | None:
         completion_price=completion,
         cached_price=cached,
         currency=currency,
+        capabilities=_capabilities(entry),
         raw=entry,
     )
 
@@ -81,6 +85,21 @@ def _context(entry: Mapping[str, Any]) -> int | None:
             if count := tokens(place.get(name)):
                 return count
     return None
+
+
+def _capabilities(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What it takes beside text and which parameters it knows, where a gateway tells (OpenRouter)."""
+    architecture = entry.get("architecture")
+    inputs = architecture.get("input_modalities") if isinstance(architecture, dict) else None
+    told: dict[str, None] = {}
+    for words in (inputs, entry.get("supported_parameters"), entry.get("capabilities")):
+        if isinstance(words, dict):  # Mistral's way: {"vision": true, "function_calling": false}
+            words = [word for word, has_it in words.items() if has_it is True]
+        if isinstance(words, list):
+            told |= dict.fromkeys(
+                w for w in words if isinstance(w, str) and clean(w) == w != "text"
+            )
+    return tuple(word[:_MAX_CAPABILITY_CHARS] for word in told)[:_MAX_CAPABILITIES]
 
 
 Prices = tuple[Decimal | None, Decimal | None, Decimal | None, Currency | None]
