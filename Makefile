@@ -8,7 +8,7 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run cluster test dev lint types checks browser services bench fuzz format lock messages clean
+.PHONY: help run cluster test dev lint types checks browser services bench fuzz chaos format lock messages clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: dev ## Measure: each file in bench/ prints its table
 fuzz: dev ## The property tests with many more examples, then mutated streams (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
+
+chaos: dev browser ## Faults at random moments, every promise checked (ROUNDS=200 SEED=1)
+	@$(python) -m tests.chaos --rounds $(or $(ROUNDS),20) $(addprefix --seed ,$(SEED))
 
 format: dev ## Reformat and mend what ruff can
 	@$(python) -m ruff format --quiet . && $(python) -m ruff check --fix .

@@ -1,0 +1,164 @@
+"""The command: rounds from a seed, a table, and how to replay what broke."""
+
+import argparse
+import asyncio
+import secrets
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.chaos.plants import KNOWN
+from tests.chaos.rounds import NotActed, Round
+from tests.chaos.window import Chromium
+from tests.chaos.world import World
+from tests.server import ROOT
+
+PROMISES = {
+    "D1": "crash",
+    "D2": "restart",
+    "D3": "views",
+    "D4": "send once",
+    "D5": "stop",
+    "D6": "usage",
+    "D7": "gateway misbehaviour",
+    "D9": "database away",
+    "D10": "rights end at once",
+    "D12": "a draft over a restart",
+}
+ROUNDS_A_WORLD = 20
+
+
+@dataclass
+class Tally:
+    """What the rounds came to."""
+
+    rounds: int = 0
+    uncounted: int = 0
+    faults: dict[str, set[str]] = field(default_factory=dict)
+    touched: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    struck: Counter[str] = field(default_factory=Counter)
+
+    def add(self, r: Round) -> None:
+        self.rounds += 1
+        self.struck.update(r.names)
+        for promise, names in r.touched.items():
+            self.touched[promise] += 1
+            self.faults.setdefault(promise, set()).update(names)
+        self.broken.update({promise for promise, _ in r.violations})
+
+    def table(self) -> str:
+        lines = ["| Promise | Faults | Rounds | Violations |", "|---|---|--:|--:|"]
+        for promise, words in PROMISES.items():
+            names = sorted(self.faults.get(promise, ()))
+            every = len(names) == len(self.struck)
+            said = "every fault" if every and len(names) > 5 else ", ".join(names)
+            counts = f"{self.touched[promise]} | {self.broken[promise]}"
+            lines.append(f"| {promise} {words} | {said or '-'} | {counts} |")
+        struck = ", ".join(f"{name} {n}" for name, n in sorted(self.struck.items()))
+        return "\n".join([*lines, "", f"Rounds by fault: {struck}."])
+
+
+async def main(options: argparse.Namespace) -> int:
+    chromium = Chromium()
+    await chromium.start()
+    if chromium.browser is None:
+        say("No Chromium (make browser): no round has a real page.")
+    try:
+        return await find_planted(options) if options.planted else await play(options, chromium)
+    finally:
+        await chromium.close()
+
+
+async def play(options: argparse.Namespace, chromium: Chromium) -> int:
+    tally = Tally()
+    end = time.monotonic() + 60 * options.minutes
+    numbers = iter(options.round or range(options.start, options.start + options.rounds))
+    number = next(numbers, None)
+    while number is not None and time.monotonic() < end:
+        async with World(chromium.browser) as world:
+            for _ in range(ROUNDS_A_WORLD):
+                await run(Round(world, options.seed, number, tuple(options.fault)), tally)
+                number = next(numbers, None)
+                if number is None or time.monotonic() > end:
+                    break
+    violations = tally.broken.total()
+    say(f"\n{tally.table()}\n")
+    say(
+        f"{tally.rounds} rounds counted, {tally.uncounted} did not (the fault was not seen to act),"
+        f" {violations} violations. Seed {options.seed}, form {options.form}, commit {commit()}."
+    )
+    return 1 if violations or not tally.rounds else 0
+
+
+async def find_planted(options: argparse.Namespace) -> int:
+    """A round for each known bug; 0 where chaos found them all."""
+    missed = 0
+    lines = ["| Promise | Planted | Fault | Found |", "|---|---|---|---|"]
+    async with World() as world:
+        for number, known in enumerate(KNOWN):
+            r = Round(world, options.seed, number, (known.fault,), known.plant())
+            await r.run()
+            found = sorted({promise for promise, _ in r.violations})
+            missed += known.promise not in found
+            said = ", ".join(found) or "not found"
+            lines.append(f"| {known.promise} | {known.bug} | {known.fault} | {said} |")
+            say(lines[-1])
+    say("\n".join(["", *lines]))
+    return 1 if missed else 0
+
+
+async def run(r: Round, tally: Tally) -> None:
+    began = time.monotonic()
+    try:
+        await r.run()
+    except NotActed as reason:
+        tally.uncounted += 1
+        say(f"round {r.number}: {', '.join(r.names)}: did not count: {reason}")
+        return
+    except Exception:  # noqa: BLE001  (it is the result)
+        r.breaks("D3", "the round itself broke down: " + traceback.format_exc(limit=-3))
+    tally.add(r)
+    result = "ok" if not r.violations else "VIOLATED"
+    took = f"{time.monotonic() - began:.1f} s"
+    say(f"round {r.number}: {', '.join(r.names)}: {result} ({took})")
+    for promise, what in r.violations:
+        say(f"  {promise}: {what}")
+    if r.violations:
+        faults = "".join(f" --fault '{name}'" for name in r.names if r.only)
+        say(f"  replay: python -m tests.chaos --seed {r.seed} --round {r.number}{faults}")
+        say("\n    ".join(["  server log:", *r.world.server.log[-1500:].splitlines()[-8:]]))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=None, help="printed; random without")
+    parser.add_argument("--start", type=int, default=0, help="the number of the first round")
+    parser.add_argument("--round", type=int, action="append", help="just this one: a replay")
+    parser.add_argument("--minutes", type=float, default=600, help="begin no round after that")
+    parser.add_argument("--fault", action="append", default=[], help="only this, may be repeated")
+    parser.add_argument("--planted", action="store_true", help="find each of the known bugs")
+    parser.add_argument("--form", choices=["embedded"], default="embedded")
+    options = parser.parse_args(arguments)
+    if options.seed is None:
+        options.seed = secrets.randbelow(10**6)
+    say(f"seed {options.seed}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
