@@ -417,3 +417,17 @@ def test_a_models_name_is_one_short_line(name):
 @pytest.mark.parametrize("name", ["", "gpt-4o", "a/b:c@d", "модель", "x" * 200])
 def test_a_models_name_is_opaque(name):
     validate_model_name(name)
+
+
+def test_a_retry_before_a_waiting_question_begins_anew_and_the_question_is_answered_after_it():
+    first = ask()
+    claimed = claim()
+    rows.save(claimed, "half a")
+    second = ask("Next", first.conversation)
+    assert Generation.finish(claimed.pk, claimed.fence, CUT)
+    assert fresh(second).is_held
+
+    assert fresh(first).retry().pk == first.pk
+    assert (fresh(first).text, fresh(first).status) == ("", "queued")
+    answer(fresh(first), "whole")
+    assert claim().message_id == second.pk

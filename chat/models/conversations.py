@@ -317,8 +317,9 @@ class Message(models.Model):
     def retry(self) -> "Message":
         """Try again; returns the reply that will hold the answer.
 
-        A reply that has text keeps it and gets a sibling; one that waits behind a reply that didn't
-        complete goes now. Raises Conflict for one that runs or is complete.
+        A reply that has text keeps it and gets a sibling, unless another question waits behind it:
+        then it begins anew, so that the question stays where it was asked. One that waits behind a
+        reply that didn't complete goes now. Raises Conflict for one that runs or is complete.
         """
         self._lock()
         if self.status == self.Status.QUEUED and self.is_held:
@@ -326,10 +327,12 @@ class Message(models.Model):
             return self
         if not self.is_reply or self.is_open or self.status == self.Status.COMPLETE:
             raise Conflict
-        if self.text or self.reasoning:
+        followed = self.conversation.messages.filter(generation__waits_for=self.pk, deleted_at=None)
+        if (self.text or self.reasoning) and not followed.exists():
             return self._answer_again("retry", self.model, self.gateway)
+        self.text = self.reasoning = ""
         self.version = self.conversation.bump(sidebar=True)
-        self.save(update_fields=["version"])
+        self.save(update_fields=["text", "reasoning", "version"])
         self.queue("retry")
         return self
 

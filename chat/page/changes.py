@@ -41,7 +41,7 @@ class Page:
         sidebar_version = wanted.get("sidebar", 0)
         if not (_is_count(version) and _is_count(sidebar_version)):
             raise ValueError("a version is a number")
-        cursors = wanted.get("cursors") or {}
+        cursors = wanted.get("cursors", {})
         if not isinstance(cursors, dict) or len(cursors) > 100:
             raise ValueError("cursors is an object")
         return cls(
