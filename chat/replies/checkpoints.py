@@ -93,9 +93,12 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         threading.Thread(target=self._watch, name="unsaved", daemon=True).start()
+        due = time.monotonic()
         while not self._closing.is_set():
-            self._work.wait(INTERVAL_S)
+            self._work.wait(max(0.0, due - time.monotonic()))
             self._work.clear()
+            # From beginning to beginning: what a write takes would else come on top.
+            due = time.monotonic() + INTERVAL_S
             try:
                 self._write()
                 self._beat()
