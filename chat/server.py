@@ -86,6 +86,8 @@ class WebSocket(WebSocketProtocol):
         self.sendCloseFrame(code=1000 if code is None else code)
 
     def sendMessage(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        if self.state != self.STATE_OPEN:
+            return  # the application is about to hear of it
         # Autobahn has one limit for both ways. A long reply is more than what may come in.
         limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
         try:
