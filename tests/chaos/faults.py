@@ -66,6 +66,7 @@ def choose(seed: int, number: int, rng: random.Random) -> list[Fault]:
     return [first, rng.choice(sorted(may, key=lambda f: f.name))] if may else [first]
 
 
+AWAY = {"process", "database", "network"}
 # What has no deadline of its own that a machine or database away could not keep.
 PATIENT = ("double click", "two tabs")
 
@@ -74,8 +75,8 @@ def _may_meet(one: Fault, other: Fault) -> bool:
     groups = {one.group, other.group}
     if one.group == other.group:
         return False
-    if groups <= {"process", "database"}:
-        return False  # struck together by the compound fault `crash while locked`
+    if groups in ({"process", "database"}, {"process", "reader"}):
+        return False  # the first have faults of their own, such as `SIGKILL while locked`
     if "command" in groups and groups & {"process", "database"}:
         command = one if one.group == "command" else other
         return command.name in PATIENT
@@ -99,11 +100,11 @@ def _allow(r: Round, status: str, kind: str | None) -> None:
 async def _kill(r: Round, since: float = 0.0) -> int:
     """SIGKILL; what its readers saw half a second before has to be in the row.
 
-    since: when the process began (monotonic); what an earlier one showed was that one's to save.
+    since: when the process began; what an earlier one showed was that one's to save.
     """
     pid = r.world.server.pid
     _allow(r, "interrupted", "crash")
-    moment = time.monotonic()
+    moment = r.world.clock.now
     await asyncio.to_thread(r.world.server.kill)
     for tab in r.tabs:
         tab.reply.had.append(tab.page.seen_in(tab.reply.message, since, moment - 0.5))
@@ -124,7 +125,7 @@ async def _start(r: Round, promise: str) -> None:
         row[0] for row in r.world.rows("SELECT id FROM chat_generation WHERE status = 'streaming'")
     }
     await asyncio.to_thread(r.world.server.start)
-    await r.caught_up("D3")
+    await _return(r)
 
     def left() -> set[int]:
         rows = r.world.rows("SELECT id FROM chat_generation WHERE status = 'streaming'")
@@ -138,7 +139,7 @@ async def _start(r: Round, promise: str) -> None:
 async def kill_twice(r: Round) -> object:
     """The second one while it starts, or soon after."""
     pid = await _kill(r)
-    began = time.monotonic()
+    began = r.world.clock.now
     r.world.server.launch()
     await _nap(r, 0, 2.5)
     await _kill(r, began)
@@ -223,7 +224,7 @@ async def _start_over(r: Round) -> None:
     if not r.world.server.is_running:
         r.breaks("D9", "the server did not come up while the database was locked for a while")
         await asyncio.to_thread(r.world.server.start)
-    await r.caught_up("D3")
+    await _return(r)
 
 
 @fault("SIGTERM while locked", "process", "D2", "D9")
@@ -359,7 +360,8 @@ async def slow(r: Round) -> object:
 
 
 async def _return(r: Round) -> None:
-    if not r.has("process", "database"):
+    """What was away is back; where two things were away, the round looks after the last."""
+    if len({fault.group for fault in r.faults} & AWAY) == 1:
         await r.caught_up("D3")
 
 

@@ -36,12 +36,13 @@ class Page:
         http: httpx.AsyncClient,
         path: str,
         seed: int,
+        now: Callable[[], float] = time.monotonic,
         *,
         acknowledges: bool = True,
         loses: Callable[[Op], bool] = lambda op: False,
         hears_close: Callable[[int], int] = lambda code: code,
     ) -> None:
-        self.http, self.path = http, path
+        self.http, self.path, self._now = http, path, now
         self.acknowledges = acknowledges
         # Planted bugs: ops that never come, close codes that come as others.
         self._loses, self._hears_close = loses, hears_close
@@ -51,7 +52,7 @@ class Page:
         self.closes: list[tuple[float, int]] = []  # monotonic, code
         self.opens = 0
         self.received_chars = 0
-        # By message: what the page had of a running reply, and since when (monotonic).
+        # By message: what the page had of a running reply, and since when by the world's clock.
         self.seen: dict[str, list[tuple[float, int, int]]] = {}
         self.unsaved_at: dict[str, float] = {}
         self.status = 0  # of the last load
@@ -67,7 +68,12 @@ class Page:
         await self.load()
         if self.status == 200:
             self._task = asyncio.create_task(self._live())
+            self._task.add_done_callback(self._note_end)
         return self
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()):
+            self.complaints.append(f"this page itself broke down: {failure!r}")
 
     async def load(self) -> None:
         """GET, again until the server answers, as a person would."""
@@ -159,7 +165,7 @@ class Page:
         return cursor[1] >= reasoning and cursor[2] >= text
 
     def seen_in(self, message: str, since: float, until: float) -> tuple[int, int]:
-        """The latest lengths of reasoning and text that came to be shown in that time (monotonic)."""
+        """The latest lengths of reasoning and text that came to be shown in that time."""
         had = [(r, t) for when, r, t in self.seen.get(message, []) if since < when <= until]
         return had[-1] if had else (0, 0)
 
@@ -307,7 +313,7 @@ class Page:
             if article.get("data-saved") == "false":
                 self.unsaved_at.setdefault(message, now)
             if cursor := self._cursors.get(message):
-                self.seen.setdefault(message, []).append((now, cursor[1], cursor[2]))
+                self.seen.setdefault(message, []).append((self._now(), cursor[1], cursor[2]))
             for part in ("b", "rb") if is_due else ():
                 shown = self.part(message, part)
                 numbers = [int(n) for n in WORD.findall(shown.text)] if shown else []

@@ -86,6 +86,8 @@ class Round:
             await self._begin()
             await self._wait_for_deltas()
             await asyncio.gather(*(self._strike(fault) for fault in self.faults))
+            if len({fault.group for fault in self.faults} & faults.AWAY) == 2:
+                await self.caught_up("D3")
             await self._settle()
             self.plant.before_checks(self)
             await checks.check(self)
@@ -145,6 +147,7 @@ class Round:
             person.far,
             f"/c/{reply.conversation}/",
             self.rng.randrange(2**32),
+            lambda: self.world.clock.now,
             loses=self.plant.loses,
             hears_close=self.plant.hears_close,
             **how,
