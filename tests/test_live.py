@@ -12,20 +12,32 @@ from chat.replies.log import Cursor, MemoryLogs
 from chat.replies.process import process
 from tests import rows
 
+LONG = "[late][far]\n\n" + "word " * OFF_LOOP_CHARS + "\n\n"
+FAR = "[far]: https://example.org/\n"
 
-async def test_a_reply_is_not_done_before_its_last_render_can_be_had():
+
+@pytest.fixture
+def ended(transactional_db) -> Message:
+    """A reply whose row has ended, as a page saw it when it began."""
+    message = rows.ask()
+    begun = Message(uuid=message.uuid, generation_id=message.generation_id)
+    rows.answer(message, LONG + FAR)
+    return begun
+
+
+async def test_a_reply_is_not_done_before_its_last_render_can_be_had(ended):
     """A long one is rendered in a thread, and its watchers wake for other reasons meanwhile."""
     process.logs = logs = MemoryLogs()
-    logs.open(Cursor(1))
-    reply = LiveReply(1, Message(generation_id=1))
+    logs.open(Cursor(ended.generation_id))
+    reply = LiveReply(ended.generation_id, ended)
     try:
-        logs.append(1, "", "[late][far]\n\n" + "word " * OFF_LOOP_CHARS + "\n\n")
+        logs.append(ended.generation_id, "", LONG)
         position = Position()
         while not position.text:
             await reply.changed
             _, position = reply.since(position)
-        logs.append(1, "", "[far]: https://example.org/\n")
-        logs.close(1)
+        logs.append(ended.generation_id, "", FAR)
+        logs.close(ended.generation_id)
         html = ""
         while not reply.is_done:
             await asyncio.sleep(0)
