@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,10 @@ class Tally:
 
 
 async def main(options: argparse.Namespace) -> int:
+    task = asyncio.current_task()
+    assert task
+    # Ended from outside, it still ends the servers that it started.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     chromium = Chromium()
     await chromium.start()
     if chromium.browser is None:
