@@ -75,8 +75,9 @@ def _may_meet(one: Fault, other: Fault) -> bool:
     groups = {one.group, other.group}
     if one.group == other.group:
         return False
-    if groups in ({"process", "database"}, {"process", "reader"}):
-        return False  # the first have faults of their own, such as `SIGKILL while locked`
+    # The first have faults of their own, such as `SIGKILL while locked`; a reader has to ask.
+    if groups in ({"process", "database"}, {"process", "reader"}, {"database", "reader"}):
+        return False
     if "command" in groups and groups & {"process", "database"}:
         command = one if one.group == "command" else other
         return command.name in PATIENT

@@ -85,7 +85,11 @@ class Round:
         try:
             await self._begin()
             await self._wait_for_deltas()
-            await asyncio.gather(*(self._strike(fault) for fault in self.faults))
+            strikes = [self._strike(fault) for fault in self.faults]
+            # All of them come to their end: what one took away must not stay away.
+            for failure in await asyncio.gather(*strikes, return_exceptions=True):
+                if failure is not None:
+                    raise failure
             if len({fault.group for fault in self.faults} & faults.AWAY) == 2:
                 await self.caught_up("D3")
             await self._settle()
