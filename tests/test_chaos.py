@@ -1,7 +1,33 @@
 """Chaos in short: a few rounds, and bugs planted outside of the product that it has to find."""
 
+import subprocess
+import sys
+
 import pytest
 from playwright.sync_api import expect
+
+from tests.server import ROOT
+
+
+def chaos(*arguments: str) -> str:
+    """What the command prints; AssertionError unless it ends with 0."""
+    command = [sys.executable, "-m", "tests.chaos", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# The seeds of the second are random: a failure prints how to replay it.
+@pytest.mark.parametrize("arguments", ["--seed 1 --rounds 1", "--rounds 2"])
+def test_no_promise_is_broken_in_a_few_rounds(arguments):
+    assert "0 violations" in chaos(*arguments.split())
+
+
+def test_planted_bugs_are_found():
+    assert "not found" not in chaos("--planted", "D3", "D6", "--seed", "1")
+
+
+# --- what chaos found, each in a test of its own ----------------------------------------------
 
 FENCE = "```\n", "one\n", "two 🧵\n", "three\n", "```\n", "\nafter"
 
