@@ -114,6 +114,8 @@ SECRET_KEY = _text("SECRET_KEY") or _made_once(DATA_DIR / "secret_key").read_tex
 # Under these the gateways' keys are sealed in the database (chat/models/secrets.py).
 SECRETS_KEYS = _secrets_keys()
 SECRETS_FILE = DATA_DIR / "gateway_keys" if SECRETS_KEYS else _made_once(DATA_DIR / "gateway_keys")
+# Before all names in Redis, which may serve other installations as well.
+REDIS_PREFIX = f"potok:{salted_hmac('potok.redis', '', secret=SECRET_KEY).hexdigest()[:12]}"
 ALLOWED_HOSTS = sorted({urlsplit(origin).hostname or "" for origin in ORIGINS})
 CSRF_TRUSTED_ORIGINS = ORIGINS
 
@@ -261,7 +263,7 @@ IDLE_BYTES_S = _number("POTOK_IDLE_BYTES_S", 120, 0.01)
 IDLE_PAYLOAD_S = _number("POTOK_IDLE_PAYLOAD_S", 1200, 0.01)
 TOTAL_S = _number("POTOK_TOTAL_S", 3600, 0.01)
 DRAIN_S = _number("POTOK_DRAIN_S", 20)
-LEASE_S = _number("POTOK_LEASE_S", 10, 0.1)
+LEASE_S = _number("POTOK_LEASE_S", 10, 1)
 MAX_MESSAGE_CHARS = int(_number("POTOK_MAX_MESSAGE_CHARS", 200_000, 1))
 MAX_REPLY_BYTES = int(_number("POTOK_MAX_REPLY_BYTES", 2_000_000, 1))
 METRICS_TOKEN = _text("METRICS_TOKEN")

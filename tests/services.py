@@ -72,6 +72,10 @@ class Service:
         assert self._process, "it was never started"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def run(self, arguments: Sequence[str], is_up: Callable[[], bool]) -> None:
         with (self.directory / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -89,7 +93,7 @@ class Service:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it, and wait until it has ended."""
-        if self._process and self._process.poll() is None:
+        if self._process and self.is_running:
             self._process.send_signal(number)
             self._process.wait(20)
 

@@ -24,7 +24,7 @@ def make(request: pytest.FixtureRequest) -> Make:
         return MemoryLogs
     server: RedisServer = request.getfixturevalue("redis_server")
     server.client.flushall()
-    return lambda: RedisLogs(server.url)
+    return lambda: RedisLogs(server.url, "potok")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from django.db import transaction
 
 RUNNERS = "runners"
 LOST = "lost"  # rung here while bells from elsewhere may not be heard: look yourself
-CHANNEL = "potok:bells"
+CHANNEL = f"{settings.REDIS_PREFIX}:bells"
 TIMEOUT_S = 1.0
 
 Note = dict[str, Any]

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.db import DatabaseError, InterfaceError
 
 from chat.models import Generation, Message
 from chat.rendering.markdown import OFF_LOOP_CHARS, Growing, Patch
@@ -117,15 +118,21 @@ class LiveReply:
             elif told != was_told:
                 self._wake()
             if piece.closed:
-                return False
+                # A dead owner's log is closed by another, and may be short of what the row has.
+                return await self._follow_row()
             # The leading edge went out at once; what follows shares a frame of the screen.
             pause = max(FLUSH_EVERY_S, 2 * (time.monotonic() - began))
             await asyncio.sleep(pause)
         return True
 
     async def _follow_row(self) -> bool:
-        """Without a log, what the row has must do. Returns whether the reply still runs."""
-        row = await in_database(_read)(self.generation)
+        """Take what the row has beyond what is shown. Returns whether the reply still runs."""
+        try:
+            row = await in_database(_read)(self.generation)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The row of generation %d can't be read: %s", self.generation, error)
+            await asyncio.sleep(ROW_EVERY_S)
+            return True
         if row is None:
             self.is_broken = True
             return False

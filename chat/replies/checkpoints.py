@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from chat.models.generations import CallEnd, Checkpoint, Generation, Outcome
@@ -167,7 +168,8 @@ class Writer(threading.Thread):
                         self._report(pk, False)
 
     def _beat(self) -> None:
-        if not self._replies or time.monotonic() - self._beaten < BEAT_S:
+        every_s = min(BEAT_S, settings.LEASE_S / 5)
+        if not self._replies or time.monotonic() - self._beaten < every_s:
             return
         self._beaten = time.monotonic()
         for pk in Generation.beat(self._owner):

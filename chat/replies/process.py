@@ -41,7 +41,7 @@ class Process:
             self.doorbell = Doorbell(settings.REDIS_URL)
             bells.listen_here(loop, self.doorbell.carry)
             self.doorbell.start()
-            self.logs = logs = RedisLogs(settings.REDIS_URL)
+            self.logs = logs = RedisLogs(settings.REDIS_URL, settings.REDIS_PREFIX)
             # In every process: the dead one may have been the last that runs replies.
             self._sweeper = Sweeper(logs.seal)
         if runs:

@@ -49,18 +49,21 @@ def connect(url: str, **options: Any) -> Redis:
     )
 
 
-def key_of(generation: int) -> str:
-    return f"potok:log:{generation}"
+def key_of(prefix: str, generation: int) -> str:
+    return f"{prefix}:log:{generation}"
 
 
 class RedisLogs:
-    """What one process sends to the streams and has of them; see `Logs`."""
+    """What one process sends to the streams and has of them; see `Logs`.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    `prefix` is the installation's: a Redis may serve several.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._prefix = prefix
         self._redis = connect(url)
-        self._sender = _Sender(self._redis)
-        self._reader = _Reader(self._redis)
+        self._sender = _Sender(self._redis, prefix)
+        self._reader = _Reader(self._redis, prefix)
 
     def open(self, base: Cursor) -> None:
         self._sender.open(base)
@@ -93,18 +96,17 @@ class RedisLogs:
 
         Where Redis can't say, there is nothing.
         """
-        key = key_of(base.generation)
+        log = _Mirror(base.generation, self._prefix)
         try:
             async with self._redis.pipeline() as pipe:
                 # Closed first: what an owner who only slept adds behind this, nobody reads.
-                pipe.xadd(key, {"c": "1"}, nomkstream=True)
-                pipe.xrange(key)
-                pipe.expire(key, KEPT_AFTER_CLOSE_S)
+                pipe.xadd(log.key, {"c": "1"}, nomkstream=True)
+                pipe.xrange(log.key)
+                pipe.expire(log.key, KEPT_AFTER_CLOSE_S)
                 _, entries, _ = await pipe.execute()
         except UNREACHABLE as error:
             logger.warning("The log of generation %d can't be read: %s", base.generation, error)
             return "", ""
-        log = _Mirror(base.generation)
         log.take(entries)
         with contextlib.suppress(Gap):
             return log.reasoning.since(base.reasoning), log.text.since(base.text)
@@ -161,7 +163,8 @@ class _Unsent:
 class _Sender:
     """Sends what was appended in the last milliseconds in one go, for all replies together."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._prefix = prefix
         self.replies: dict[int, _Unsent] = {}
         self._redis = client
         self._marked: set[int] = set()
@@ -190,8 +193,10 @@ class _Sender:
 
     async def _send_forever(self) -> None:
         while True:
+            # Not wait_for: before Python 3.12 it may swallow the cancellation that ends this.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), BEAT_S / 4)
+                async with asyncio.timeout(BEAT_S / 4):
+                    await self._news.wait()
             now = time.monotonic()
             self._marked |= {g for g, r in self.replies.items() if now - r.beaten > BEAT_S}
             try:
@@ -216,10 +221,11 @@ class _Sender:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for generation, reply, entry, _ in sent:
-                    pipe.xadd(key_of(generation), entry, maxlen=reply.most_entries)
+                    key = key_of(self._prefix, generation)
+                    pipe.xadd(key, entry, maxlen=reply.most_entries)
                     if reply.entries == 0 or reply.closed:
                         kept_s = KEPT_AFTER_CLOSE_S if reply.closed else 24 * 3600
-                        pipe.expire(key_of(generation), kept_s)
+                        pipe.expire(key, kept_s)
                 await pipe.execute()
         except BaseException:
             self._marked |= marked
@@ -246,10 +252,10 @@ class _Sender:
 class _Mirror(Log):
     """What this process has of a stream."""
 
-    def __init__(self, generation: int) -> None:
+    def __init__(self, generation: int, prefix: str) -> None:
         super().__init__(Cursor(generation))
         self.generation = generation
-        self.key = key_of(generation)
+        self.key = key_of(prefix, generation)
         self.last_id = "0"
         self.heard = time.monotonic()
         self.is_begun = False
@@ -282,16 +288,17 @@ class _Mirror(Log):
 class _Reader:
     """One blocking read for all streams that somebody in this process follows."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._prefix = prefix
         self._redis = client
         self._mirrors: dict[int, _Mirror] = {}
-        self._wake_key, self._wake_id = f"potok:wake:{uuid.uuid4()}", "0"
+        self._wake_key, self._wake_id = f"{prefix}:wake:{uuid.uuid4()}", "0"
         self._is_wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
         known = self._mirrors.get(cursor.generation)
-        mirror = known or _Mirror(cursor.generation)
+        mirror = known or _Mirror(cursor.generation, self._prefix)
         mirror.readers += 1
         try:
             if known is None:

@@ -20,6 +20,7 @@ from .database import in_database
 from .log import Cursor
 
 logger = logging.getLogger(__name__)
+MOST_BETWEEN_LOOKS_S = 1.0
 SEAL_WITHIN_S = 5.0
 Pulse = tuple[int, int]  # fence and heartbeat, as the row has them
 
@@ -29,7 +30,7 @@ class Sweeper:
 
     def __init__(self, seal: Callable[[Cursor], Awaitable[tuple[str, str]]]) -> None:
         self._seal = seal
-        self._every_s = min(1.0, settings.LEASE_S / 5)
+        self._every_s = min(MOST_BETWEEN_LOOKS_S, settings.LEASE_S / 5)
         self._loop = asyncio.get_running_loop()
         self._still: dict[int, tuple[Pulse, float]] = {}  # and for how many seconds that we count
         self._task = self._loop.create_task(

@@ -1,0 +1,136 @@
+"""Who is taken for dead: only an owner that could have written for the whole lease and did not."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from chat.models import Generation
+from chat.replies import sweeper
+from chat.replies.sweeper import Sweeper
+from tests.rows import COMPLETE, ask, claim, finish, fresh, save
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Watch:
+    """A sweeper that looks when told; its log has `rest` beyond any row."""
+
+    def __init__(self, rest: tuple[str, str] = ("", "")) -> None:
+        self.rest = rest
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._sweeper = asyncio.run_coroutine_threadsafe(self._make(), self._loop).result()
+
+    async def _make(self) -> Sweeper:
+        made = Sweeper(self._seal)
+        made._task.cancel()  # the looks are the test's
+        return made
+
+    async def _seal(self, base: object) -> tuple[str, str]:
+        return self.rest
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._sweeper.look()
+
+    @property
+    def lease(self) -> int:
+        """So many looks without a heartbeat are a lease."""
+        return round(settings.LEASE_S / self._sweeper._every_s)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture
+def watch():
+    with closing(Watch()) as watch:
+        yield watch
+
+
+@pytest.fixture
+def generation() -> Generation:
+    ask()
+    return claim("somewhere else")
+
+
+def test_an_owner_whose_heart_stands_still_for_the_lease_is_dead(watch, generation):
+    watch.look(watch.lease)
+    assert fresh(generation.message).status == "streaming"
+    watch.look()
+    assert fresh(generation.message).status == "interrupted"
+    assert Generation.objects.get().error_kind == "crash"
+
+
+def test_a_heartbeat_begins_the_lease_anew(watch, generation):
+    for _ in range(3):
+        watch.look(watch.lease)
+        Generation.beat("somewhere else")
+    assert fresh(generation.message).status == "streaming"
+
+
+def test_time_in_which_nobody_can_write_does_not_count(watch, generation):
+    watch.look(watch.lease)
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        connection.cursor().execute("PRAGMA busy_timeout = 10")
+        other.execute("BEGIN EXCLUSIVE")
+        for _ in range(3):
+            with pytest.raises(OperationalError):
+                watch.look()
+        other.execute("ROLLBACK")
+    connection.close()
+    assert fresh(generation.message).status == "streaming"
+
+
+def test_what_the_log_has_beyond_the_row_is_kept(watch, generation):
+    save(generation, "Be", reasoning="h")
+    watch.rest = ("m", "cause.")
+    watch.look(watch.lease + 1)
+    reply = fresh(generation.message)
+    assert (reply.reasoning, reply.text) == ("hm", "Because.")
+    row = Generation.objects.get()
+    assert (row.saved_reasoning, row.saved_text) == (2, 8)
+
+
+def test_the_dead_write_nothing_more(watch, generation):
+    watch.look(watch.lease + 1)
+    assert save(generation, "late") == [generation.pk]
+    assert not finish(generation, COMPLETE)
+    assert (fresh(generation.message).text, fresh(generation.message).status) == ("", "interrupted")
+
+
+def test_one_that_beats_in_the_last_moment_lives(generation):
+    """Between the look and the mark."""
+    pulse = Generation.pulses()[generation.pk]
+    Generation.beat("somewhere else")
+    assert not Generation.give_up(generation.pk, pulse)
+    assert fresh(generation.message).status == "streaming"
+
+
+def test_one_that_has_ended_stays_as_it_ended(watch, generation):
+    watch.look(watch.lease)
+    finish(generation, COMPLETE)
+    watch.look(2)
+    assert fresh(generation.message).status == "complete"
+
+
+def test_two_who_look_mark_once(generation):
+    with closing(Watch(("", "once"))) as one, closing(Watch(("", "once"))) as two:
+        for watch in (one, two):
+            watch.look(watch.lease)
+        for watch in (one, two):
+            watch.look()
+    assert fresh(generation.message).text == "once"
+
+
+def test_looks_are_often_enough_for_what_is_promised():
+    """Noticed within 15 s, with the heartbeat's own second."""
+    assert sweeper.MOST_BETWEEN_LOOKS_S * 2 + settings.LEASE_S + 1 <= 15
