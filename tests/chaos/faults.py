@@ -10,8 +10,9 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from tests.chaos.world import DRAIN_S, IDLE_S
 from tests.server import ENDED
 
 if TYPE_CHECKING:
+    from tests.chaos.page import Page
     from tests.chaos.replies import Reply
     from tests.chaos.rounds import Round, Watched
 
@@ -98,17 +100,19 @@ def _allow(r: Round, status: str, kind: str | None) -> None:
 # --- the process ------------------------------------------------------------------------------
 
 
-async def _kill(r: Round, since: float = 0.0) -> int:
+async def _kill(r: Round, past_sockets: Mapping[Page, int] = MappingProxyType({})) -> int:
     """SIGKILL; what its readers saw half a second before has to be in the row.
 
-    since: when the process began; what an earlier one showed was that one's to save.
+    past_sockets: how many sockets each page had to earlier processes; what came through them, and
+    may still come when that process is gone, was theirs to save.
     """
     pid = r.world.server.pid
     _allow(r, "interrupted", "crash")
     moment = r.world.clock.now
     await asyncio.to_thread(r.world.server.kill)
     for tab in r.tabs:
-        tab.reply.had.append(tab.page.seen_in(tab.reply.message, since, moment - 0.5))
+        past = past_sockets.get(tab.page, 0)
+        tab.reply.had.append(tab.page.seen_until(tab.reply.message, moment - 0.5, past))
     assert not r.world.server.is_running
     return pid
 
@@ -140,10 +144,10 @@ async def _start(r: Round, promise: str) -> None:
 async def kill_twice(r: Round) -> object:
     """The second one while it starts, or soon after."""
     pid = await _kill(r)
-    began = r.world.clock.now
+    sockets = {tab.page: tab.page.opens for tab in r.tabs}
     r.world.server.launch()
     await _nap(r, 0, 2.5)
-    await _kill(r, began)
+    await _kill(r, sockets)
     await _start(r, "D1")
     return pid
 
@@ -309,7 +313,7 @@ async def _without_database(r: Round, seconds: float) -> None:
 
 
 def _shown(tab: Watched) -> tuple[int, int]:
-    return tab.page.seen[tab.reply.message][-1][1:]
+    return tab.page.seen[tab.reply.message][-1][:2]
 
 
 def _has_ended(reply: Reply) -> bool:
@@ -494,7 +498,7 @@ async def stop(r: Round) -> object:
     else:
         await _nap(r, 0, 1)
     shown = [
-        (tab.page.seen.get(reply.message) or [(0.0, 0, 0)])[-1][1:]
+        tab.page.seen_until(reply.message, r.world.clock.now)
         for tab in r.tabs
         if tab.reply is reply
     ]

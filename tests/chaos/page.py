@@ -52,8 +52,9 @@ class Page:
         self.closes: list[tuple[float, int]] = []  # monotonic, code
         self.opens = 0
         self.received_chars = 0
-        # By message: what the page had of a running reply, and since when by the world's clock.
-        self.seen: dict[str, list[tuple[float, int, int]]] = {}
+        # By message: what the page had of a running reply, since when by the world's clock, and
+        # through which of its sockets it came.
+        self.seen: dict[str, list[tuple[int, int, float, int]]] = {}
         self.unsaved_at: dict[str, float] = {}
         self.status = 0  # of the last load
         self._socket: ClientConnection | None = None
@@ -164,9 +165,13 @@ class Page:
         cursor = self._cursors.get(message, [0, 0, 0])
         return cursor[1] >= reasoning and cursor[2] >= text
 
-    def seen_in(self, message: str, since: float, until: float) -> tuple[int, int]:
-        """The latest lengths of reasoning and text that came to be shown in that time."""
-        had = [(r, t) for when, r, t in self.seen.get(message, []) if since < when <= until]
+    def seen_until(self, message: str, moment: float, past_socket: int = 0) -> tuple[int, int]:
+        """Lengths of reasoning and text that it had by then, through sockets after that one."""
+        had = [
+            (reasoning, text)
+            for reasoning, text, when, socket in self.seen.get(message, [])
+            if when <= moment and socket > past_socket
+        ]
         return had[-1] if had else (0, 0)
 
     # --- the connection -----------------------------------------------------------------------
@@ -312,8 +317,10 @@ class Page:
             message = article["data-message"]
             if article.get("data-saved") == "false":
                 self.unsaved_at.setdefault(message, now)
-            if cursor := self._cursors.get(message):
-                self.seen.setdefault(message, []).append((self._now(), cursor[1], cursor[2]))
+            cursor = self._cursors.get(message)
+            if cursor and article["data-status"] == "streaming":
+                had = (cursor[1], cursor[2], self._now(), self.opens)
+                self.seen.setdefault(message, []).append(had)
             for part in ("b", "rb") if is_due else ():
                 shown = self.part(message, part)
                 numbers = [int(n) for n in WORD.findall(shown.text)] if shown else []
