@@ -15,7 +15,7 @@ from typing import Any
 
 from chat.models import bells
 
-from .redis_log import UNREACHABLE, connect
+from .redis_log import UNREACHABLE, connect, end
 
 logger = logging.getLogger(__name__)
 PING_EVERY_S = 0.5
@@ -42,10 +42,7 @@ class Doorbell:
         )
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)
         with contextlib.suppress(*UNREACHABLE):
             await self._carry_waiting()  # the last replies' ends
         await self._redis.aclose()

@@ -49,6 +49,15 @@ def connect(url: str, **options: Any) -> Redis:
     )
 
 
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended: on its way through the client a cancellation may be lost."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
+
+
 def key_of(prefix: str, generation: int) -> str:
     return f"{prefix}:log:{generation}"
 
@@ -186,8 +195,7 @@ class _Sender:
 
     async def aclose(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
             with contextlib.suppress(*UNREACHABLE):
                 await self._send()
 
@@ -293,8 +301,8 @@ class _Reader:
         self._redis = client
         self._mirrors: dict[int, _Mirror] = {}
         self._wake_key, self._wake_id = f"{prefix}:wake:{uuid.uuid4()}", "0"
-        self._is_wanted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._is_wanted, self._is_new = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
         known = self._mirrors.get(cursor.generation)
@@ -303,7 +311,7 @@ class _Reader:
         try:
             if known is None:
                 self._mirrors[cursor.generation] = mirror
-                await self._wake()
+                self._wake()
             while not (mirror.is_begun or mirror.closed or mirror.lost):
                 await asyncio.shield(mirror.changed)
             if not mirror.is_begun:
@@ -316,26 +324,31 @@ class _Reader:
                 self._forget(mirror)
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await end(self._tasks)
         self._lose(list(self._mirrors.values()))
 
-    async def _wake(self) -> None:
+    def _wake(self) -> None:
         """Have the read that is under way return, so that the next one asks for a new stream too."""
         self._is_wanted.set()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(
-                self._read_forever(), context=contextvars.Context(), name="log from Redis"
-            )
-            return
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xadd(self._wake_key, {"w": ""}, maxlen=1)
-                pipe.expire(self._wake_key, 60)
-                await pipe.execute()
-        except UNREACHABLE:
-            self._lose(list(self._mirrors.values()))
+        self._is_new.set()
+        if not self._tasks:
+            self._tasks = [
+                asyncio.get_running_loop().create_task(
+                    work, context=contextvars.Context(), name="log from Redis"
+                )
+                for work in (self._read_forever(), self._wake_forever())
+            ]
+
+    async def _wake_forever(self) -> None:
+        while True:
+            await self._is_new.wait()
+            self._is_new.clear()
+            # Where that fails, the read fails as well, and knows what to do.
+            with contextlib.suppress(*UNREACHABLE):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.xadd(self._wake_key, {"w": ""}, maxlen=1)
+                    pipe.expire(self._wake_key, 60)
+                    await pipe.execute()
 
     async def _read_forever(self) -> None:
         while True:
