@@ -209,7 +209,8 @@ const apply = {
 
   item(message, part, index, at, html) {
     const block = el(`m-${message}-${part}-${index}`)
-    const list = block?.querySelector("tbody") ?? block?.querySelector("ul, ol")
+    // The block's own: an item may hold a list or a table as well.
+    const list = block?.querySelector(":scope > :is(ul, ol), :scope > .table > table > tbody")
     if (!list || list.children.length < at) return false
     const template = document.createElement("template")
     // A lone row would be thrown out of anything but a table.
