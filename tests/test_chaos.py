@@ -29,21 +29,26 @@ def test_planted_bugs_are_found():
 
 # --- what chaos found, each in a test of its own ----------------------------------------------
 
-FENCE = "```\n", "one\n", "two 🧵\n", "three\n", "```\n", "\nafter"
+CODE = ["one\n", "two 🧵\n", "three\n"]
+TABLE = ["- one\n\n  | a | b |\n  |---|---|\n  | c | d |\n\n", "- two\n\n", "- three\n\n"]
 
 
-@pytest.mark.parametrize("language", ["", "python"])
-def test_a_code_block_that_grew_is_the_one_of_a_fresh_load(gateway, owner, page, language):
-    gates = [gateway.gate() for _ in FENCE]
-    pieces = [FENCE[0].replace("\n", f"{language}\n"), *FENCE[1:]]
+@pytest.mark.parametrize(
+    "pieces",
+    [["```\n", *CODE, "```\n"], ["```python\n", *CODE, "```\n"], TABLE],
+    ids=["plain code", "code", "a table in a list"],
+)
+def test_what_grew_piece_by_piece_is_what_a_fresh_load_shows(gateway, owner, page, pieces):
+    gates = [gateway.gate() for _ in pieces]
     gateway.reply(*(step for pair in zip(pieces, gates, strict=True) for step in pair))
-    conversation = owner.send("Write some code")
+    conversation = owner.send("Write something")
     page.goto(f"/c/{conversation}/")
-    code = page.locator("[data-part=body].prose pre code")
-    for gate, word in zip(gates, ["", "one", "two", "three", "three", "three"], strict=True):
+    body = page.locator("[data-part=body].prose")
+    for gate, piece in zip(gates, pieces, strict=True):
         gate.wait_reached()
-        if word:
-            expect(code).to_contain_text(word)
+        for word in ("one", "two", "three"):
+            if word in piece:
+                expect(body).to_contain_text(word)
         gate.open()
     page.locator("[data-role=assistant][data-status=complete]").wait_for()
     lived = page.locator("#messages").evaluate("e => e.outerHTML")

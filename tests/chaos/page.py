@@ -18,14 +18,12 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from tests.chaos.dom import Element, parse, utf16
+from tests.chaos.shown import Op, Shown
 from tests.server import ENDED
 
 SILENCE_S, CONNECT_S, RETRY_S = 8.0, 1.5, 1.0
 ACK_S, ACK_CHARS = 0.25, 64 * 1024
-WORD = re.compile(r"\bk(\d+)\.")
-
-Op = list[Any]
+WORD = re.compile(r"k(\d+)\.")
 
 
 class Page:
@@ -89,22 +87,9 @@ class Page:
         if self.status != 200:
             self.connection = "gone"
             return
-        root = parse(answer.text)
-        self.root = root
-        self.messages = self._at(root, "messages")
-        self.state = self._at(root, "state").attributes
-        self.sidebar = self._at(root, "sidebar").attributes
-        body = root.find(lambda each: each.tag == "body")
-        assert body
-        self.protocol = int(body["data-protocol"])
-        self.reasoning = self._at(root, "reasoning").inner_html.strip()
+        self.shown = Shown(answer.text)
         self._cursors = {}
         self._look()
-
-    def _at(self, root: Element, id_: str) -> Element:
-        found = root.by_id(id_)
-        assert found is not None, f"{self.path} has no #{id_}"
-        return found
 
     async def reload(self) -> None:
         await self.close()
@@ -137,30 +122,11 @@ class Page:
 
     @property
     def html(self) -> str:
-        return self.messages.html
-
-    def article(self, message: str) -> Element | None:
-        return _child(self.messages, f"m-{message}")
-
-    def part(self, message: str, part: str) -> Element | None:
-        """The element that holds the blocks of the text ("b") or of the reasoning ("rb")."""
-        article = self.article(message)
-        if article is None or part == "b":
-            return article and _child(article, f"m-{message}-b")
-        details = _child(article, f"m-{message}-r")
-        return details and _child(details, f"m-{message}-rb")
-
-    def block_of(self, message: str, part: str, index: int) -> Element | None:
-        parent = self.part(message, part)
-        return parent and _child(parent, f"m-{message}-{part}-{index}")
-
-    def status_of(self, message: str) -> str:
-        article = self.article(message)
-        return article["data-status"] if article else ""
+        return self.shown.messages.html
 
     def has(self, message: str, reasoning: int, text: int) -> bool:
         """Whether it shows at least so much of a reply."""
-        if self.status_of(message) in ENDED:
+        if self.shown.status_of(message) in ENDED:
             return True
         cursor = self._cursors.get(message, [0, 0, 0])
         return cursor[1] >= reasoning and cursor[2] >= text
@@ -246,20 +212,17 @@ class Page:
         if "error" in frame:
             self.complaints.append(f"the server says {frame['error']!r}")
         if hello := frame.get("hello"):
-            if hello.get("protocol") != self.protocol:
-                self.complaints.append(f"hello {hello} to a page of protocol {self.protocol}")
+            if hello.get("protocol") != self.shown.protocol:
+                self.complaints.append(f"hello {hello} to a page of protocol {self.shown.protocol}")
             await self._watch(socket)
             self.connection = "live"
         is_whole = True
         for op in frame.get("ops", []):
             if self._loses(op):
                 continue
-            if op[0] not in OPS:
-                self.complaints.append(f"an unknown op {op[0]!r}")
-                continue
-            is_whole = OPS[op[0]](self, *op[1:]) is not False and is_whole
+            is_whole = self.shown.apply(op) and is_whole
         if not is_whole:
-            self.state["data-version"] = "0"
+            self.shown.state["data-version"] = "0"
             self._cursors.clear()
             await self._watch(socket)
             return
@@ -277,16 +240,16 @@ class Page:
             self._ack_due = loop.call_later(ACK_S, self._acknowledge_later, socket)
 
     async def _watch(self, socket: ClientConnection) -> None:
-        running = {m: c for m, c in self._cursors.items() if self.status_of(m) == "streaming"}
+        running = {m: c for m, c in self._cursors.items() if self.shown.status_of(m) == "streaming"}
         self._cursors = running
         await socket.send(
             json.dumps(
                 {
                     "watch": {
-                        "protocol": self.protocol,
-                        "conversation": self.state.get("data-conversation"),
-                        "version": int(self.state.get("data-version") or 0),
-                        "sidebar": int(self.sidebar["data-version"]),
+                        "protocol": self.shown.protocol,
+                        "conversation": self.shown.state.get("data-conversation"),
+                        "version": self.shown.version,
+                        "sidebar": int(self.shown.sidebar["data-version"]),
                         "cursors": running,
                     }
                 }
@@ -311,7 +274,7 @@ class Page:
         is_due = now > self._read_at + 0.1
         if is_due:
             self._read_at = now
-        for article in self.messages.elements:
+        for article in self.shown.messages.elements:
             if article.get("data-role") != "assistant":
                 continue
             message = article["data-message"]
@@ -322,148 +285,9 @@ class Page:
                 had = (cursor[1], cursor[2], self._now(), self.opens)
                 self.seen.setdefault(message, []).append(had)
             for part in ("b", "rb") if is_due else ():
-                shown = self.part(message, part)
+                shown = self.shown.part(message, part)
                 numbers = [int(n) for n in WORD.findall(shown.text)] if shown else []
                 if numbers != list(range(len(numbers))):
                     at = next(i for i, n in enumerate(numbers) if n != i)
                     around = numbers[max(0, at - 2) : at + 3]
                     self.complaints.append(f"{part} of {message} runs ... {around} ... at {at}")
-
-    # --- ops, as in socket.js -------------------------------------------------------------------
-
-    def _blocks(self, message: str, part: str) -> Element | None:
-        found = self.part(message, part)
-        if found or part == "b":
-            return found
-        if (body := self.part(message, "b")) is None:
-            return None
-        body.before(*parse(self.reasoning.replace("m--", f"m-{message}-")).children)
-        return self.part(message, part)
-
-    def block(self, message: str, part: str, index: int, _at: int, html: str) -> bool:
-        if (parent := self._blocks(message, part)) is None:
-            return False
-        id_ = f"m-{message}-{part}-{index}"
-        old = _child(parent, id_)
-        if old is None and len(parent.elements) != index:
-            return False
-        new = Element("div", {"class": "block", "id": id_})
-        new.fill(parse(html).children)
-        if old is None:
-            parent.append(new)
-        else:
-            old.replace(new)
-        return True
-
-    def text(self, message: str, part: str, index: int, at: int, html: str) -> bool:
-        block = self.block_of(message, part, index)
-        code = block.find(_matcher("pre code")) if block else None
-        if code is None:
-            return False
-        text, length = parse(html).text, utf16(code.text)
-        if length >= at + utf16(text):
-            return True
-        if length < at:
-            return False
-        news = text.encode("utf-16-le")[2 * (length - at) :].decode("utf-16-le", "surrogatepass")
-        code.append(news)
-        return True
-
-    def item(self, message: str, part: str, index: int, at: int, html: str) -> bool:
-        block = self.block_of(message, part, index)
-        found = block and (block.find(_matcher("tbody")) or block.find(_matcher("ul, ol")))
-        if not found or len(found.elements) < at:
-            return False
-        item = parse(html).find(_matcher("tr, li"))
-        assert item
-        if at < len(found.elements):
-            found.elements[at].replace(item)
-        else:
-            found.append(item)
-        return True
-
-    def trim(self, message: str, part: str, index: int, *_: object) -> None:
-        if parent := self.part(message, part):
-            for late in parent.elements[index:]:
-                late.remove()
-
-    def shell(self, message: str, version: int, html: str) -> bool:
-        if (old := self.article(message)) is None:
-            return False
-        if int(old["data-version"]) > version:
-            return True
-        shell = parse(html).elements[0]
-        for name in set(old.attributes) - set(shell.attributes):
-            del old.attributes[name]
-        old.attributes |= shell.attributes
-        foot, new = _child(old, f"m-{message}-f"), _child(shell, f"m-{message}-f")
-        assert foot
-        assert new
-        foot.replace(new)
-        return True
-
-    def put_article(self, message: str, version: int, after: str | None, html: str) -> bool:
-        old = self.article(message)
-        if old is not None and int(old["data-version"]) >= version:
-            return True
-        new = parse(html).children
-        if old is not None:
-            old.replace(*new)
-            return True
-        before = self.article(after) if after else None
-        if after and before is None:
-            return False
-        if before:
-            before.after(*new)
-        else:
-            self.messages.fill([*new, *self.messages.children])
-        return True
-
-    def thread(self, version: int, html: str) -> None:
-        if (mine := int(self.state.get("data-version") or 0)) and mine >= version:
-            return
-        self.state["data-version"] = str(version)
-        self.messages.fill(parse(html).children)
-
-    def put_sidebar(self, version: int, _html: str) -> None:
-        self.sidebar["data-version"] = str(max(version, int(self.sidebar["data-version"])))
-
-    def title(self, version: int, _title: str) -> None:
-        if int(self.state.get("data-version") or 0) < version:
-            self.state["data-version"] = str(version)
-
-
-OPS: dict[str, Callable[..., bool | None]] = {
-    "block": Page.block,
-    "text": Page.text,
-    "item": Page.item,
-    "trim": Page.trim,
-    "shell": Page.shell,
-    "article": Page.put_article,
-    "thread": Page.thread,
-    "sidebar": Page.put_sidebar,
-    "title": Page.title,
-}
-
-
-def _child(parent: Element, id_: str) -> Element | None:
-    return next((each for each in parent.elements if each.attributes.get("id") == id_), None)
-
-
-def _matcher(selectors: str) -> Callable[[Element], bool]:
-    """querySelector for tags and one descendant step."""
-    ways = [selector.split() for selector in selectors.split(", ")]
-
-    def fits(element: Element) -> bool:
-        return any(element.tag == way[-1] and _is_within(element, way[:-1]) for way in ways)
-
-    return fits
-
-
-def _is_within(element: Element, tags: list[str]) -> bool:
-    if not tags:
-        return True
-    step = element.parent
-    while step is not None and step.tag != tags[-1]:
-        step = step.parent
-    return step is not None

@@ -173,7 +173,7 @@ def markdown(rng: random.Random, words: int, shape: str = "") -> Iterator[str]:
 
     With a `shape`, just one block, and of that kind.
     """
-    kinds = [shape] if shape else "p p h ul ol table code quote maths ref".split()
+    kinds = [shape] if shape else "p p h ul ol table code quote nest maths ref".split()
     longest = words if shape else 30
     count = 0
 
@@ -210,6 +210,10 @@ def markdown(rng: random.Random, words: int, shape: str = "") -> Iterator[str]:
                 yield f"```{language}\n{lines}```\n\n"
             case "quote":
                 yield f"> {some(10)}\n>\n> {some(10)}\n\n"
+            case "nest":
+                yield f"- {some(4)}\n\n  ```\n  {plain(4)}\n  ```\n\n- {some(4)}\n  1. {some(4)}\n"
+                yield f"\n  | one | two |\n  |---|---|\n  | {some(2)} | {some(2)} |\n\n"
+                yield "".join(f"- {some(4)}\n\n" for _ in range(rng.randint(1, 3)))
             case "maths":
                 yield f"{some(3)} $a^{{{count}}}$ {some(3)}\n\n"
             case "ref":

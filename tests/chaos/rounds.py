@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any
 
 from tests.chaos import checks, faults, replies
-from tests.chaos.page import Op, Page
+from tests.chaos.page import Page
 from tests.chaos.replies import Reply
+from tests.chaos.shown import Op
 from tests.chaos.window import Window
 from tests.chaos.world import IDLE_S, Person, World
 from tests.server import ENDED
@@ -178,12 +179,12 @@ class Round:
                 self.breaks(
                     "D3",
                     f"no delta of {tab.reply.token} reached a page in 10 s ({page.connection},"
-                    f" {page.status_of(tab.reply.message)}, calls {len(tab.reply.calls)})",
+                    f" {page.shown.status_of(tab.reply.message)}, calls {len(tab.reply.calls)})",
                 )
 
     def is_running(self, reply: Reply) -> bool:
         return any(
-            tab.page.status_of(reply.message) == "streaming"
+            tab.page.shown.status_of(reply.message) == "streaming"
             for tab in self.tabs
             if tab.reply is reply
         )
@@ -230,7 +231,7 @@ class Round:
                 self.breaks(
                     promise,
                     f"2 s after the return a page of {tab.reply.token} lacks what the row has:"
-                    f" {tab.page.connection}, {tab.page.status_of(tab.reply.message)},"
+                    f" {tab.page.connection}, {tab.page.shown.status_of(tab.reply.message)},"
                     f" opened {tab.page.opens} times, closed {tab.page.closes[-3:]}",
                 )
 
