@@ -4,6 +4,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from chat.models import Call, Conversation, Generation
+from chat.models.conversations import Conflict
 from chat.models.generations import CallEnd, Outcome
 from chat.replies.branch import cut_usage
 from tests import rows
@@ -115,6 +116,31 @@ def test_a_held_reply_goes_on_a_persons_word():
     assert not fresh(second).is_held
     assert claim().message_id == second.pk
     assert Generation.objects.filter(message=second).count() == 1
+
+
+def test_a_reply_that_waits_goes_now_and_what_runs_ahead_of_it_is_stopped():
+    first = ask()
+    running = claim("here")
+    second, third = ask("And?", first.conversation), ask("And then?", first.conversation)
+    assert [fresh(m).can_retry for m in (second, third)] == [True, False]
+    assert fresh(second).retry() == second
+    assert Generation.beat("here") == [running.pk]
+    assert Generation.claim("there") is None
+    assert finish(running, Outcome("stopped"))
+    assert claim("there").message_id == second.pk
+    with pytest.raises(Conflict):
+        fresh(second).retry()
+
+
+def test_a_claim_changes_the_reply_that_waits_behind_it():
+    """It may go now, from then on, and shows so."""
+    first = ask()
+    second = ask("And?", first.conversation)
+    before = fresh(second).version
+    assert not fresh(second).can_go_now
+    claim()
+    assert fresh(second).can_go_now
+    assert fresh(second).version > before
 
 
 def test_a_held_reply_goes_on_when_the_one_ahead_is_repeated_well():

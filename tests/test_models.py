@@ -109,6 +109,49 @@ def test_an_edit_further_down_keeps_what_stands_above():
     assert branch(first.conversation) == ["one", "eins", "deux", "queued"]
 
 
+def test_a_question_that_waits_is_changed_where_it_stands():
+    running = ask("one")
+    claim()
+    waiting, behind = ask("two", running.conversation), ask("three", running.conversation)
+    other = Gateway.objects.create(slug="other", name="Other", base_url="http://127.0.0.1:9/v1")
+    assert fresh(waiting.parent).is_unasked
+    assert waiting.parent.edit("deux", "another", other) == waiting
+    assert branch(running.conversation) == ["one", "streaming", "deux", "queued", "three", "queued"]
+    assert (fresh(waiting).model, fresh(waiting).generation.gateway) == ("another", other)
+    assert fresh(waiting.parent).version == fresh(waiting).version > fresh(behind).version
+    assert running.conversation.messages.count() == 6
+
+
+def test_a_question_that_is_being_answered_is_not_changed():
+    reply = ask("one")
+    claim()
+    with pytest.raises(Conflict):
+        fresh(reply.parent).edit("uno", "m", reply.gateway)
+    assert fresh(reply.parent).text == "one"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_and_a_claim_at_once_leave_the_question_that_is_asked():
+    reply = ask("one")
+    results = at_once(lambda: claim(), lambda: fresh(reply.parent).edit("uno", "m", reply.gateway))
+    was_changed = not isinstance(results[1], Exception)
+    assert was_changed or isinstance(results[1], Conflict)
+    assert fresh(reply.parent).text == ("uno" if was_changed else "one")
+    assert reply.conversation.messages.count() == 2
+    assert Generation.objects.get().status == (
+        "queued" if isinstance(results[0], Exception) else "streaming"
+    )
+
+
+def test_the_title_follows_a_first_question_that_is_changed_while_it_waits():
+    reply = ask("one")
+    reply.parent.edit("uno", "m", reply.gateway)
+    assert fresh(reply).conversation.title == "uno"
+    reply.conversation.rename("Mine")
+    reply.parent.edit("eins", "m", reply.gateway)
+    assert fresh(reply).conversation.title == "Mine"
+
+
 def test_regenerate_makes_a_sibling_of_the_reply():
     reply = answer(ask("one"), "eins")
     again = reply.regenerate()

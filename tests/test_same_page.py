@@ -167,3 +167,40 @@ def test_what_is_sent_while_a_reply_runs_is_answered_after_it(gateway, page):
     asked = [message["content"] for message in gateway.calls[-1].json["messages"]]
     assert asked == ["First", "The first answer.", "Second"]
     assert_a_fresh_load_is_the_same(page)
+
+
+def test_what_waits_is_changed_deleted_and_sent_now(gateway, open_page, page, owner):
+    gate = gateway.gate()
+    gateway.reply("The first", gate)
+    gateway.reply("The second answer.")
+    live(page, "/")
+    ask(page, "First")
+    expect(page.locator("[data-part=body].prose").first).to_contain_text("The first")
+    tab = open_page(owner)
+    live(tab, page.url)
+    questions, replies = page.locator("[data-role=user]"), page.locator("[data-role=assistant]")
+    for n, question in enumerate(["Second", "Third"], 2):
+        ask(page, question)
+        expect(replies).to_have_count(n)
+    expect(replies.nth(1).locator("[name=retry]")).to_have_count(1)
+    expect(replies.nth(2).locator("[name=retry]")).to_have_count(0)
+
+    questions.nth(1).locator("[name=edit]").click()
+    form = page.locator("form.edit")
+    form.locator("textarea").fill("The second, in better words")
+    form.locator("[name=save]").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    questions.nth(2).locator("[name=delete]").click()
+    expect(replies).to_have_count(2)
+    for window in (page, tab):
+        second = window.locator("[data-role=user]").nth(1)
+        expect(second.locator("[data-part=body]")).to_have_text("The second, in better words")
+        expect(second.locator(".versions")).to_have_count(0)
+
+    replies.nth(1).locator("[name=retry]").click()
+    expect(replies.nth(0)).to_have_attribute("data-status", "stopped")
+    expect(replies.nth(1)).to_have_attribute("data-status", "complete")
+    asked = [message["content"] for message in gateway.calls[-1].json["messages"]]
+    assert asked == ["First", "The first", "The second, in better words"]
+    assert messages(page) == messages(tab)
+    assert_a_fresh_load_is_the_same(page)

@@ -318,11 +318,13 @@ class Message(models.Model):
         """Try again; returns the reply that will hold the answer.
 
         A reply that has text keeps it and gets a sibling, unless another question waits behind it:
-        then it begins anew, so that the question stays where it was asked. One that waits behind a
-        reply that didn't complete goes now. Raises Conflict for one that runs or is complete.
+        then it begins anew, so that the question stays where it was asked. One that is the next in
+        the queue goes now, and what runs ahead of it is stopped. Raises Conflict for any other one
+        that is open, or complete.
         """
         self._lock()
-        if self.status == self.Status.QUEUED and self.is_held:
+        if self.can_go_now:
+            self.generation.waits_for.stop()
             self.generation.release()
             return self
         if not self.is_reply or self.is_open or self.status == self.Status.COMPLETE:
@@ -357,16 +359,46 @@ class Message(models.Model):
 
     @transaction.atomic
     def edit(self, text: str, model: str, gateway: Gateway) -> "Message":
-        """Ask the question anew beside the old one; returns the queued reply."""
+        """Ask the question anew beside the old one; returns the queued reply.
+
+        A question that no model was asked yet is changed where it stands. Raises Conflict while
+        another one is being answered.
+        """
         self._lock()
         if self.is_reply:
             raise Conflict
+        if reply := self._unasked():
+            return self._reword(reply, text, model, gateway)
         if any(message.is_open for message in self.conversation.branch()):
             raise Conflict
         conversation = self.conversation
         version = conversation.bump(branch=True)
         conversation.set_path(self.parent, version)
         return conversation._ask(self.parent, text, model, gateway)
+
+    def _unasked(self) -> "Message | None":
+        """The queued reply to this question, kept from being claimed; None where there isn't one."""
+        from .generations import Generation
+
+        # A claim takes its row before the conversation's, we the other way: never wait for it.
+        queued = Generation.objects.select_for_update(skip_locked=True, of=("self",))
+        replies = self.children.filter(deleted_at=None)
+        found = queued.filter(message__in=replies, status=self.Status.QUEUED, kind="send").first()
+        return found.message if found else None
+
+    def _reword(self, reply: "Message", text: str, model: str, gateway: Gateway) -> "Message":
+        conversation = self.conversation
+        is_title = conversation.title == title_from(self.text)
+        if is_title and conversation.title_source == Conversation.TitleSource.WORDS:
+            conversation.title = title_from(text)
+            conversation.save(update_fields=["title"])
+        self.text, self.version = text, conversation.bump(sidebar=True)
+        self.save(update_fields=["text", "version"])
+        reply.model, reply.gateway, reply.version = model, gateway, self.version
+        reply.save(update_fields=["model", "gateway", "version"])
+        reply.generation.gateway = gateway
+        reply.generation.save(update_fields=["gateway"])
+        return reply
 
     @transaction.atomic
     def make_current(self) -> None:
@@ -437,12 +469,23 @@ class Message(models.Model):
     # --- what may be done with it -------------------------------------------------------------
 
     @property
+    def is_unasked(self) -> bool:
+        """A question that no model was asked yet: its first reply is queued."""
+        replies = self.children.filter(deleted_at=None, status=self.Status.QUEUED)
+        return replies.filter(generation__kind="send").exists()
+
+    @property
     def is_held(self) -> bool:
         """Queued behind a reply that ended without being complete: it waits for a person's word."""
+        return self.can_go_now and not self.generation.waits_for.is_open
+
+    @property
+    def can_go_now(self) -> bool:
+        """Held, or behind a reply that is under way: the next one to be asked for."""
         if self.status != self.Status.QUEUED or self.generation is None:
             return False
         ahead = self.generation.waits_for
-        return ahead is not None and not ahead.is_open and ahead.status != self.Status.COMPLETE
+        return ahead is not None and ahead.status not in (self.Status.QUEUED, self.Status.COMPLETE)
 
     @property
     def can_continue(self) -> bool:
@@ -456,7 +499,7 @@ class Message(models.Model):
     @property
     def can_retry(self) -> bool:
         ended_badly = (self.Status.FAILED, self.Status.INTERRUPTED, self.Status.STOPPED)
-        return self.is_reply and (self.status in ended_badly or self.is_held)
+        return self.is_reply and (self.status in ended_badly or self.can_go_now)
 
 
 def title_from(text: str) -> str:

@@ -195,6 +195,7 @@ class Generation(models.Model):
         found.refresh_from_db()
         version = found.conversation.bump(sidebar=True)
         Message.objects.filter(pk=message.pk).update(status=Status.STREAMING, version=version)
+        found._tell_waiting(version)
         return found
 
     @property
@@ -338,11 +339,15 @@ class Generation(models.Model):
         Message.objects.filter(pk=self.message_id, generation=self.pk).update(
             status=self.status, version=version
         )
+        self._tell_waiting(version)
+        bells.ring(bells.RUNNERS)
+
+    def _tell_waiting(self, version: int) -> None:
+        """How a reply stands shows in what waits behind it as well."""
         waiting = Message.objects.filter(
             generation__waits_for=self.message_id, status=Status.QUEUED
         )
         waiting.update(version=version)
-        bells.ring(bells.RUNNERS)
 
 
 def _ending(outcome: Outcome) -> dict[str, Any]:

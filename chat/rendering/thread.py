@@ -144,6 +144,10 @@ class Shown:
     def is_held(self) -> bool:
         return self.row.is_held
 
+    @property
+    def can_go_now(self) -> bool:
+        return self.row.can_go_now
+
     @cached_property
     def places_ahead(self) -> int:
         if self.status != "queued" or self.row.generation is None:

@@ -106,7 +106,7 @@ def go_on(request: HttpRequest, message: Message) -> HttpResponse:
 
 @for_message("GET", "POST")
 def edit(request: HttpRequest, message: Message) -> HttpResponse:
-    """GET: a form over the message; POST: the question anew, beside the old one."""
+    """GET: a form over the message; POST: the question anew, in place of one that still waits."""
     if message.is_reply:
         return refused(request, 409, _moved_on(), message.conversation)
     if request.method != "POST":
@@ -127,7 +127,8 @@ def edit(request: HttpRequest, message: Message) -> HttpResponse:
             lambda: message.edit(sent["text"], model, gateway),
         )
     except Conflict:
-        return _edit_refused(request, 409, _moved_on(), message)
+        sentence = _("A reply is running here. Stop it or let it end, then send your change again.")
+        return _edit_refused(request, 409, sentence, message)
     return _thread(request, reply)
 
 
@@ -135,7 +136,12 @@ def _form(
     request: HttpRequest, message: Message, alert: str = "", status: int = 200
 ) -> HttpResponse:
     (m,) = shown([message])
-    context = {"m": m, "client_key": str(uuid.uuid4()), "alert": alert}
+    context = {
+        "m": m,
+        "client_key": str(uuid.uuid4()),
+        "alert": alert,
+        "is_unasked": message.is_unasked,
+    }
     template = "_edit.html" if request.htmx else "edit.html"
     return render(request, template, context, status=status)
 
