@@ -21,6 +21,7 @@ cluster: dev ## PostgreSQL, Redis, 2 web, 2 worker and nginx in front, all local
 
 test: dev lint types checks browser services ## Everything that CI runs, quick failures first
 	@$(python) -m pytest -n $(workers) -q
+	@POTOK_TEST_FORM=scaled $(python) -m pytest -n $(workers) -q -m django_db
 
 dev: ## Set up what tests and linters need
 	@tools/setup requirements-dev.txt && mkdir -p build

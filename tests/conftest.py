@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from chat.catalogues import compile_catalogues
 from tests import browser as chromium
 from tests.gateway import Gateway
-from tests.server import ROOT, Client, Server
+from tests.server import ROOT, Client, Server, free_port
 from tests.services import PostgreSQL, RedisServer
 from tests.waiting import until
 
@@ -34,12 +34,22 @@ OURS = re.compile(
     r"|(HOST|PORT|SECRET_KEY|DATABASE_URL|REDIS_URL|TRUSTED_PROXIES|EMAIL_URL|TIME_ZONE"
     r"|LANGUAGE_CODE|METRICS_TOKEN)$"
 )
+OF_TESTS = ("POTOK_STREAMS_DIR", "POTOK_TEST_DATABASE")
+IS_SCALED = os.environ.get("POTOK_TEST_FORM") == "scaled"
 for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_STREAMS_DIR"]:
     del os.environ[name]
 _data_dir = tempfile.mkdtemp(prefix="potok-tests-")
-os.environ.update(DJANGO_SETTINGS_MODULE="chat.settings", POTOK_DATA_DIR=_data_dir)
+# PostgreSQL listens there once a test wants it.
+_database_port = free_port()
+_own = {"DJANGO_SETTINGS_MODULE": "chat.settings", "POTOK_DATA_DIR": _data_dir}
+if IS_SCALED:
+    _own["DATABASE_URL"] = PostgreSQL.address(_database_port)
+os.environ.update(_own)
 # pytest-django sets up only what is configured already, and test modules import our models.
 django.setup()
+# xdist's workers inherit the environment, and would read these before they come to their own.
+for name in _own:
+    del os.environ[name]
 
 
 def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
@@ -91,11 +101,14 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A database file, as in real life: in memory SQLite knows neither WAL nor a second thread."""
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """A database as in real life: SQLite's in a file, as in memory it knows no second thread."""
     from django.conf import settings
 
-    path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+    if IS_SCALED:
+        request.getfixturevalue("postgresql")
+        return
+    path = request.getfixturevalue("tmp_path_factory").mktemp("database") / "test.sqlite3"
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(path)
 
 
@@ -208,7 +221,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    service = PostgreSQL()
+    service = PostgreSQL(_database_port)
     yield service
     service.close()
 

@@ -1,9 +1,12 @@
 """Rows for tests of the models, made as the product makes them."""
 
+import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
+import psycopg
 from django.db import connection
 
 from chat.models import Call, Conversation, Gateway, Generation, Message, User
@@ -99,3 +102,27 @@ def at_once(*functions: Callable[[], T]) -> list[T | Exception]:
     for thread in threads:
         thread.join(30)
     return results
+
+
+@contextmanager
+def database_away() -> Iterator[None]:
+    """Somebody else holds the database for himself; who asks meanwhile waits."""
+    facts = connection.settings_dict
+    if connection.vendor == "sqlite":
+        other = sqlite3.connect(facts["NAME"], isolation_level=None, timeout=10)
+        take = "BEGIN EXCLUSIVE"
+    else:
+        where = {name.lower(): facts[name] for name in ("HOST", "PORT", "USER", "PASSWORD")}
+        other = psycopg.connect(dbname=facts["NAME"], **where)
+        take = "LOCK TABLE chat_generation, chat_message IN ACCESS EXCLUSIVE MODE"
+    with closing(other):
+        other.execute(take)
+        yield
+        other.execute("ROLLBACK")
+
+
+def wait_no_longer_than(ms: int) -> None:
+    """For whoever holds the database; on this thread's connection."""
+    names = {"sqlite": "PRAGMA busy_timeout =", "postgresql": "SET lock_timeout ="}
+    with connection.cursor() as cursor:
+        cursor.execute(f"{names[connection.vendor]} {ms}")

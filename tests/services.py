@@ -58,8 +58,8 @@ def install() -> None:
 class Service:
     """One program, run under an unprivileged user where we are root, ended by its process id."""
 
-    def __init__(self, name: str) -> None:
-        self.port = free_port()
+    def __init__(self, name: str, port: int | None = None) -> None:
+        self.port = port or free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"potok-{name}-"))
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
@@ -105,8 +105,8 @@ class Service:
 class PostgreSQL(Service):
     """A cluster of its own; `url` names a database in it."""
 
-    def __init__(self) -> None:
-        super().__init__("postgres")
+    def __init__(self, port: int | None = None) -> None:
+        super().__init__("postgres", port)
         self._data = self.directory / "data"
         options = "--auth=trust --username=potok --encoding=UTF8 --locale=C.UTF-8 --no-sync"
         subprocess.run(
@@ -136,16 +136,17 @@ class PostgreSQL(Service):
     def create_database(self, name: str = "") -> str:
         """A new, empty database; its URL."""
         name = name or f"potok_{uuid.uuid4().hex}"
-        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.address(self.port, "postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
-        return self._address(name)
+        return self.address(self.port, name)
 
-    def _address(self, database: str) -> str:
-        return f"postgresql://potok@127.0.0.1:{self.port}/{database}"
+    @staticmethod
+    def address(port: int, database: str = "potok") -> str:
+        return f"postgresql://potok@127.0.0.1:{port}/{database}"
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(self._address("postgres"), connect_timeout=2).close()
+            psycopg.connect(self.address(self.port, "postgres"), connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True

@@ -1,20 +1,19 @@
 """The one writer of running replies: whatever the database does, no word is lost or doubled."""
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from chat.models import Generation, Message
 from chat.models.generations import Outcome
 from chat.replies.checkpoints import Writer
-from tests.rows import COMPLETE, ask, claim, fresh
+from tests.rows import COMPLETE, ask, claim, database_away, fresh
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,16 +60,6 @@ def reply(writer: Writer) -> Message:
     generation = claim("here")
     writer.open(generation.pk, generation.fence, (0, 0))
     return generation.message
-
-
-@contextmanager
-def database_away() -> Iterator[None]:
-    """Somebody else holds the database for himself."""
-    path = connection.settings_dict["NAME"]
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
 
 
 @contextmanager

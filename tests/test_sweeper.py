@@ -1,7 +1,6 @@
 """Who is taken for dead: only an owner that could have written for the whole lease and did not."""
 
 import asyncio
-import sqlite3
 import threading
 from contextlib import closing
 
@@ -12,7 +11,7 @@ from django.db import OperationalError, connection
 from chat.models import Generation
 from chat.replies import sweeper
 from chat.replies.sweeper import Sweeper
-from tests.rows import COMPLETE, ask, claim, finish, fresh, save
+from tests.rows import COMPLETE, ask, claim, database_away, finish, fresh, save, wait_no_longer_than
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,13 +78,11 @@ def test_a_heartbeat_begins_the_lease_anew(watch, generation):
 
 def test_time_in_which_nobody_can_write_does_not_count(watch, generation):
     watch.look(watch.lease)
-    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
-        connection.cursor().execute("PRAGMA busy_timeout = 10")
-        other.execute("BEGIN EXCLUSIVE")
+    wait_no_longer_than(10)
+    with database_away():
         for _ in range(3):
             with pytest.raises(OperationalError):
                 watch.look()
-        other.execute("ROLLBACK")
     connection.close()
     assert fresh(generation.message).status == "streaming"
 
