@@ -97,6 +97,7 @@ FIELDS = {
     "enabled": "on",
     "stands_in": "on",
     "takes_any_model": "on",
+    "continuation": "request",
 }
 
 

@@ -20,6 +20,7 @@ FORM = {
     "enabled": "on",
     "stands_in": "on",
     "takes_any_model": "on",
+    "continuation": "request",
 }
 KEY = "sk-entered-by-hand-2b1c"
 
@@ -158,3 +159,42 @@ def test_the_star_keeps_a_model_at_the_head_of_the_list(open_page, owner, gatewa
     expect(star).to_have_attribute("aria-pressed", "false")
     page.locator("#model").click()
     expect(first).not_to_have_attribute("aria-label", "Favourites")
+
+
+# --- a reply that was cut -----------------------------------------------------------------------
+
+PREFILLED = {
+    "prefill": ({}, {}),
+    "prefix": ({}, {"prefix": True}),
+    "final": ({"continue_final_message": True, "add_generation_prompt": False}, {}),
+}
+
+
+def go_on(owner, conversation):
+    """Have the last reply, which was cut after 'Once upon', continued to its end."""
+    reply = owner.wait_for_reply(conversation, "complete")
+    owner.post(f"/m/{reply['id']}/continue/")
+    until(lambda: owner.last(conversation)["text"] == "Once upon a time.", "the whole reply")
+
+
+@pytest.mark.parametrize("way", PREFILLED)
+def test_a_reply_is_continued_from_its_beginning_where_the_gateway_takes_one(owner, second, way):
+    enter(owner, second, continuation=way, is_private_allowed="on")
+    second.reply("Once upon", finish="length")
+    second.reply(" a time.")
+    go_on(owner, owner.send("A story", gateway="second", model="second-model"))
+    asked = second.wait_for_request(2).json
+    of_request, of_message = PREFILLED[way]
+    beginning = {"role": "assistant", "content": "Once upon"} | of_message
+    assert asked["messages"] == [{"role": "user", "content": "A story"}, beginning]
+    assert of_request.items() <= asked.items()
+
+
+def test_a_model_that_refuses_a_beginning_is_asked_to_go_on(owner, second):
+    enter(owner, second, continuation="prefill", is_private_allowed="on")
+    second.reply("Once upon", finish="length")
+    second.refuse(400, {"error": {"message": "This model does not support message prefill."}})
+    second.reply(" a time.")
+    go_on(owner, owner.send("A story", gateway="second", model="second-model"))
+    asked = [second.wait_for_request(n).json["messages"][-1]["role"] for n in (2, 3)]
+    assert asked == ["assistant", "user"]

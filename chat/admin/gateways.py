@@ -62,6 +62,7 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                         ("currency", "slots", "position"),
                         "stands_in",
                         "takes_any_model",
+                        "continuation",
                         "is_private_allowed",
                     )
                 },

@@ -17,6 +17,8 @@ from .money import MAX_NANO, NANO
 MAX_MODEL_NAME = 200
 RATE_DAYS = 7
 DEMO_POSITION = 1000
+# They say of themselves that a last message of the assistant's is the beginning of its reply.
+TAKE_PREFILL = ("openrouter", "demo")
 
 
 class GatewayQuerySet(models.QuerySet["Gateway"]):
@@ -40,6 +42,14 @@ class Gateway(models.Model):
     class Source(models.TextChoices):
         ENVIRONMENT = "environment", _("environment")
         DATABASE = "database", _("database")
+
+    class Continuation(models.TextChoices):
+        """What follows the conversation where a reply that was cut is to be continued."""
+
+        REQUEST = "request", _("a request to go on")
+        PREFILL = "prefill", _("the reply's beginning, last")
+        PREFIX = "prefix", _('the reply\'s beginning, last, with "prefix": true')
+        FINAL = "final", _('the reply\'s beginning, last, with "continue_final_message": true')
 
     slug = models.SlugField(_("slug"), unique=True)
     name = models.CharField(_("name"), max_length=100)
@@ -66,6 +76,14 @@ class Gateway(models.Model):
         _("takes models that it doesn't list"),
         default=True,
         help_text=_("Off: only administrators may type other names than those listed."),
+    )
+    continuation = models.CharField(
+        _("continues a cut reply after"),
+        max_length=10,
+        choices=Continuation,
+        default=Continuation.REQUEST,
+        db_default=Continuation.REQUEST,
+        help_text=_("Where a model refuses the beginning, it is asked to go on instead."),
     )
     # False once it has refused stream_options.include_usage.
     takes_include_usage = models.BooleanField(default=True, editable=False)
@@ -144,10 +162,12 @@ class Gateway(models.Model):
                 row = cls.objects.filter(slug=slug).first()
                 if row and row.base_url != found["base_url"]:
                     row.forget()
-                # The order is the administrators' once the row is there; the demo begins as the last.
-                position = DEMO_POSITION if slug == "demo" else place
+                # The administrators' once the row is there; the demo begins as the last.
+                decided = {"position": DEMO_POSITION if slug == "demo" else place}
+                if slug in TAKE_PREFILL:
+                    decided["continuation"] = cls.Continuation.PREFILL
                 cls.objects.update_or_create(
-                    slug=slug, defaults=facts, create_defaults=facts | {"position": position}
+                    slug=slug, defaults=facts, create_defaults=facts | decided
                 )
 
     # --- what it said last --------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """From a branch of a conversation to the messages of a request."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .estimates import TOKENS_A_MESSAGE, estimate_tokens
 
@@ -11,6 +11,14 @@ GO_ON = "Continue exactly where your last message stops. Do not repeat or introd
 class Turn(NamedTuple):
     role: Literal["system", "user", "assistant"]
     text: str
+
+
+# What a gateway wants beside a reply's beginning that comes last: of the request, of the message.
+PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "prefill": ({}, {}),
+    "prefix": ({}, {"prefix": True}),
+    "final": ({"continue_final_message": True, "add_generation_prompt": False}, {}),
+}
 
 
 class PromptTooLong(Exception):
@@ -35,6 +43,13 @@ def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[
     if budget_tokens is None or not messages:
         return messages
     return _newest_that_fit(messages, budget_tokens)
+
+
+def prefilled(messages: Sequence[dict[str, str]], continuation: str) -> dict[str, Any]:
+    """The body's part for a gateway that continues a beginning, out of one that ends in GO_ON."""
+    of_request, of_message = PREFILLS[continuation]
+    *before, beginning, _go_on = messages
+    return of_request | {"messages": [*before, beginning | of_message]}
 
 
 def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list[dict[str, str]]:

@@ -55,6 +55,19 @@ class Job:
     routes: deque[tuple[Gateway, Endpoint]]
     model: str
     turns: list[prompt.Turn]
+    is_prefilled: bool = False
+    # A beginning that came last was refused: it is asked to go on instead.
+    refuses_prefill: bool = False
+
+    def body(self, model: str, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """Of the request to the gateway that is next."""
+        way = self.routes[0][0].continuation
+        is_continued = self.generation.kind == "continue" and not self.refuses_prefill
+        # The budget may have left no room for the beginning.
+        has_beginning = [m["role"] for m in messages[-2:]] == ["assistant", "user"]
+        self.is_prefilled = is_continued and has_beginning and way in prompt.PREFILLS
+        of_messages = prompt.prefilled(messages, way) if self.is_prefilled else {}
+        return {"model": model, "messages": messages} | of_messages
 
 
 @dataclass
@@ -243,9 +256,7 @@ class Runner:
                 call.pk, job.generation.pk, self.logs, self._writer, joint
             )
             try:
-                return await attempt.run(
-                    self._client, endpoint, {"model": model, "messages": messages}
-                )
+                return await attempt.run(self._client, endpoint, job.body(model, messages))
             except GatewayError as error:
                 outcome = failure(error, attempt.has_text, attempt.finish_reason)
                 elapsed_s = time.monotonic() - began
@@ -321,6 +332,9 @@ def _delay_s(error: GatewayError, job: Job, number: int, elapsed_s: float) -> fl
     gateway, endpoint = job.routes[0]
     if error.reason == "include_usage" and endpoint.include_usage:
         job.routes[0] = (gateway, replace(endpoint, include_usage=False))
+        return 0.0
+    if error.kind == "bad_request" and job.is_prefilled:
+        job.refuses_prefill = True
         return 0.0
     if error.kind in STANDS_IN_FOR and len(job.routes) > 1:
         job.routes.popleft()
