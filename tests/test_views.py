@@ -17,6 +17,8 @@ ADDRESSES = {
     "login": ("/login/", "GET POST", OPEN),
     "logout": ("/logout/", "POST", OPEN),
     "password": ("/password/", "GET POST", MEMBER),
+    "settings": ("/settings/", "GET POST", MEMBER),
+    "log_out_everywhere": ("/settings/log-out/", "POST", MEMBER),
     "start": ("/messages/", "POST", MEMBER),
     "conversation": ("/c/{}/", "GET", CONVERSATION),
     "send": ("/c/{}/messages/", "POST", CONVERSATION),

@@ -188,6 +188,16 @@ def destination(user: "User", model: str = "", slug: str = "") -> Destination:
     return Destination(found, model)
 
 
+def preferred(user: "User") -> Destination | None:
+    """The model that this person's new chats begin with, if they chose one and may still ask it."""
+    if not user.default_model:
+        return None
+    try:
+        return destination(user, user.default_model)
+    except (NoGateway, NoAccess):
+        return None
+
+
 def _default(user: "User", usable: list[Gateway]) -> Destination:
     default = LanguageModel.objects.filter(is_default=True, is_listed=True, gateway__in=usable)
     if chosen := default.open_to(user).select_related("gateway").first():

@@ -1,11 +1,17 @@
 """Who uses this installation, and in which role."""
 
+import zoneinfo
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import connection, models, transaction
 from django.utils.translation import gettext_lazy as _
+
+from .gateways import MAX_MODEL_NAME
 
 ROLES = ("owner", "administrator", "reviewer", "analyst", "member")
 
@@ -14,11 +20,42 @@ class OwnerExists(Exception):
     """Somebody else created the first owner in the meantime."""
 
 
+@cache
+def time_zones() -> frozenset[str]:
+    """The names that a reader may choose from, such as Europe/Moscow."""
+    return frozenset(zoneinfo.available_timezones())
+
+
 class User(AbstractUser):
+    class Theme(models.TextChoices):
+        SYSTEM = "", _("As the device")
+        LIGHT = "light", _("Light")
+        DARK = "dark", _("Dark")
+
     # The name under which calls remember a person; outlives the row, says nothing about it.
     key = models.UUIDField(default=uuid4, unique=True, editable=False)
     # Rises with each change that the sidebar shows.
     version = models.BigIntegerField(default=0, editable=False)
+    # As they like to read and to write; an empty one is left to the device or the installation.
+    theme = models.CharField(
+        _("theme"), max_length=5, blank=True, choices=Theme, default="", db_default=""
+    )
+    language = models.CharField(
+        _("language"),
+        max_length=10,
+        blank=True,
+        choices=settings.LANGUAGES,
+        default="",
+        db_default="",
+    )
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, blank=True, default="", db_default=""
+    )
+    default_model = models.CharField(
+        _("model for new chats"), max_length=MAX_MODEL_NAME, blank=True, default="", db_default=""
+    )
+    # Part of every session of theirs: raising it ends them all.
+    session_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
         verbose_name = _("user")
@@ -32,6 +69,21 @@ class User(AbstractUser):
             super().save(*args, **kwargs)
             if not self.is_active:
                 Generation.stop_all(Generation.objects.filter(user=self))
+
+    def end_sessions(self) -> None:
+        """Log them out of every browser; their sockets close within seconds."""
+        self.session_epoch = models.F("session_epoch") + 1
+        self.save(update_fields=["session_epoch"])
+        self.refresh_from_db(fields=["session_epoch"])
+
+    def get_session_auth_hash(self) -> str:
+        return self._of_epoch(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        yield from map(self._of_epoch, super().get_session_auth_fallback_hash())
+
+    def _of_epoch(self, auth_hash: str) -> str:
+        return f"{auth_hash}.{self.session_epoch}" if self.session_epoch else auth_hash
 
     @property
     def is_owner(self) -> bool:

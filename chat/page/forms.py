@@ -1,13 +1,15 @@
 """What people send, checked; every error is a sentence that loses nothing."""
 
+import zoneinfo
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import BaseUserCreationForm
+from django.utils import timezone
+from django.utils.translation import get_language_info, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from chat.models import User
 from chat.models.language_models import (
@@ -17,7 +19,12 @@ from chat.models.language_models import (
     destination,
     validate_model_name,
 )
+from chat.models.people import time_zones
 from chat.rendering.clean import clean_user
+
+NOT_OPEN = _("This model isn't open to you. Choose another one.")
+NO_GATEWAY = _("No gateway is set up. An administrator has to add a key.")
+LANGUAGES = [code for code, _name in settings.LANGUAGES]
 
 
 class Typed(forms.Field):
@@ -75,13 +82,11 @@ class ModelForm(CommandForm):
         try:
             self.destination = destination(self._user, cleaned.get("model", ""), slug)
         except NoAccess:
-            self.add_error("model", _("This model isn't open to you. Choose another one."))
+            self.add_error("model", NOT_OPEN)
         except NoGateway:
             self.add_error(
                 "gateway",
-                _("There is no such gateway.")
-                if slug
-                else _("No gateway is set up. An administrator has to add a key."),
+                _("There is no such gateway.") if slug else NO_GATEWAY,
             )
         return cleaned
 
@@ -132,6 +137,57 @@ class SendForm(ModelForm):
     @property
     def names_unknown_parent(self) -> bool:
         return self.has_error("parent", "parent")
+
+
+class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """How a person likes to read and to write."""
+
+    class Meta:
+        model = User
+        fields = ("theme", "language", "time_zone", "default_model")
+        widgets = {"theme": forms.RadioSelect}
+
+    def __init__(self, *args: Any, device_zone: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["theme"].choices = User.Theme.choices
+        as_device = _("As the browser says")
+        self.fields["language"].choices = [
+            ("", as_device),
+            # Each in its own words, for whoever can't read the others.
+            *((code, get_language_info(code)["name_local"].capitalize()) for code in LANGUAGES),
+        ]
+        told = f"{as_device}: {zone_label(device_zone)}" if device_zone else as_device
+        zones = [(zone, zone_label(zone)) for zone in sorted(time_zones()) if "/" in zone]
+        self.fields["time_zone"] = forms.ChoiceField(
+            label=self.fields["time_zone"].label,
+            choices=[("", told), *zones],
+            required=False,
+        )
+        self.fields["default_model"].widget.attrs = {
+            "list": "models",
+            "dir": "ltr",
+            "spellcheck": "false",
+            "autocapitalize": "off",
+            "placeholder": _("The installation's own"),
+        }
+
+    def clean_default_model(self) -> str:
+        model: str = clean_user(self.cleaned_data["default_model"]).strip()
+        validate_model_name(model)
+        if model:
+            try:
+                destination(self.instance, model)
+            except NoAccess:
+                raise forms.ValidationError(NOT_OPEN) from None
+            except NoGateway:
+                raise forms.ValidationError(NO_GATEWAY) from None
+        return model
+
+
+def zone_label(name: str) -> str:
+    """Europe/Moscow, UTC+03:00"""
+    offset = timezone.now().astimezone(zoneinfo.ZoneInfo(name)).isoformat()[-6:]
+    return f"{name.replace('_', ' ')}, UTC{offset}".replace("UTC-", "UTC\N{MINUS SIGN}")
 
 
 class RenameForm(forms.Form):

@@ -1,4 +1,4 @@
-"""Before any view: static files, going down, and a first visit."""
+"""Before any view: static files, going down, a first visit, and how its reader likes to read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,13 +6,17 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from chat.models import User
+from chat.models.people import time_zones
 from chat.replies.process import process
 
 PROBES = ("/healthz", "/readyz", "/metrics")
+# Where a browser says its time zone (static/js/sidebar.js), and keeps a theme for the login page.
+ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
 _has_user = False
 
 
@@ -46,6 +50,27 @@ def gate(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., H
         return response
 
     return middleware
+
+
+def reader(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Answer in the language and the time zone that the reader chose, else in the browser's."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path in PROBES:
+            return get_response(request)
+        if language := getattr(request.user, "language", ""):
+            translation.activate(language)
+        with timezone.override(_time_zone(request)):
+            return get_response(request)
+
+    return middleware
+
+
+def _time_zone(request: HttpRequest) -> str | None:
+    """None is the installation's."""
+    chosen = getattr(request.user, "time_zone", "")
+    told = chosen or request.COOKIES.get(ZONE_COOKIE, "")
+    return told if told in time_zones() else None
 
 
 def refuse(

@@ -1,18 +1,24 @@
-"""Coming in: the first owner, login, logout, password."""
+"""A person's account: coming in and going out, the password, the settings."""
 
-from django.contrib.auth import login, update_session_auth_hash
+from django.conf import settings as installation
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.forms import PasswordChangeForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from chat.models import User
-from chat.models.people import OwnerExists
+from chat.models.language_models import offers
+from chat.models.people import OwnerExists, time_zones
 
-from ..access import member_only
-from ..forms import SetupForm
+from ..access import member_only, see_other
+from ..forms import SettingsForm, SetupForm
+from ..middleware import THEME_COOKIE, ZONE_COOKIE
+
+YEAR_S = 365 * 24 * 3600
 
 
 @sensitive_post_parameters()
@@ -61,3 +67,43 @@ def password(request: HttpRequest) -> HttpResponse:
         form = PasswordChangeForm(request.user)
     status = 422 if form.errors else 200
     return render(request, "password.html", {"form": form, "is_changed": is_changed}, status=status)
+
+
+@member_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings(request: HttpRequest) -> HttpResponse:
+    """How this person likes to read and to write, and who else may read."""
+    zone = request.COOKIES.get(ZONE_COOKIE, "")
+    # A row of its own: what a refused form says must not rule the page that says so.
+    form = SettingsForm(
+        request.POST or None,
+        instance=User.objects.get(pk=request.user.pk),
+        device_zone=zone if zone in time_zones() else "",
+    )
+    if request.method == "POST" and form.is_valid():
+        person = form.save()
+        response = see_other(f"{reverse('settings')}?saved")
+        # The login page knows nobody, and should look and speak like what comes after it.
+        _keep(response, THEME_COOKIE, person.theme)
+        _keep(response, installation.LANGUAGE_COOKIE_NAME, person.language)
+        return response
+    context = {"form": form, "offers": offers(request.user), "is_saved": "saved" in request.GET}
+    return render(request, "settings.html", context, status=422 if form.errors else 200)
+
+
+@member_only
+@require_POST
+def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End every session of this person, this one too."""
+    request.user.end_sessions()
+    logout(request)
+    return redirect("login")
+
+
+def _keep(response: HttpResponse, cookie: str, value: str) -> None:
+    """For a year, or not at all where it is empty."""
+    if value:
+        secure = installation.HTTPS
+        response.set_cookie(cookie, value, YEAR_S, secure=secure, httponly=True, samesite="Lax")
+    else:
+        response.delete_cookie(cookie, samesite="Lax")

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from chat.models import Command, Conversation, Gateway, Message
-from chat.models.language_models import offers
+from chat.models.language_models import offers, preferred
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 
@@ -122,11 +122,15 @@ def _page(
         rows = list(conversation.branch().for_display().select_related("conversation"))
     thread = shown(rows)
     used = next((row for row in reversed(rows) if row.model), None)
+    # As the conversation goes on, or as its owner likes to begin one.
+    name, gateway = (used.model, used.gateway) if used else ("", None)
+    if conversation is None and not model and (chosen := preferred(request.user)):
+        gateway, name = chosen
     composer: dict[str, Any] = {
         "action": conversation.get_absolute_url() + "messages/" if conversation else "/messages/",
         "text": sent["text"].value() or "" if sent else "",
-        "model": (sent["model"].value() or "") if sent else model or (used.model if used else ""),
-        "gateway": used.gateway.slug if used and used.gateway and not sent else "",
+        "model": (sent["model"].value() or "") if sent else model or name,
+        "gateway": gateway.slug if gateway and not sent else "",
         "client_key": str(uuid.uuid4()),
         "parent": str(rows[-1].uuid) if rows else "",
         "alert": sent.first_error() if sent else alert,
