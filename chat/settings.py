@@ -136,6 +136,7 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 MIDDLEWARE = [
+    "chat.page.proxies.behind_proxies",
     "django.middleware.security.SecurityMiddleware",
     "chat.page.middleware.StaticFiles",
     "django.middleware.gzip.GZipMiddleware",

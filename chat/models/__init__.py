@@ -7,6 +7,7 @@ from .language_models import Favourite, LanguageModel  # isort: skip
 from .commands import Command
 from .conversations import Conversation, Message
 from .generations import Call, Generation
+from .logins import LoginAttempt
 from .pictures import Picture
 from .prices import Listed, Price
 
@@ -19,6 +20,7 @@ __all__ = [
     "Generation",
     "LanguageModel",
     "Listed",
+    "LoginAttempt",
     "Message",
     "Picture",
     "Price",

@@ -20,7 +20,16 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from chat.models import Call, Command, Gateway, Generation, LanguageModel, Message, bells
+from chat.models import (
+    Call,
+    Command,
+    Gateway,
+    Generation,
+    LanguageModel,
+    LoginAttempt,
+    Message,
+    bells,
+)
 from chat.models.generations import CallEnd, Outcome
 from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
@@ -191,6 +200,7 @@ class Runner:
             try:
                 await list_models(self._client)
                 await in_database(Command.forget_old)()
+                await in_database(LoginAttempt.forget_old)()
             except Exception:
                 logger.exception("Listing the models failed")
             await asyncio.sleep(LIST_EVERY_S)

@@ -1,16 +1,19 @@
 """A person's account: coming in and going out, the password, the settings."""
 
+from typing import Any
+
 from django.conf import settings as installation
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth import views as auth_views
-from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from chat.models import User
+from chat.models import LoginAttempt, User
 from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
 
@@ -44,10 +47,39 @@ class Login(auth_views.LoginView):
     redirect_authenticated_user = True
     http_method_names = ["get", "head", "post", "options"]
 
-    def form_invalid(self, form):  # type: ignore[no-untyped-def]
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Neither a password nor whether there is such an account is looked at while one waits."""
+        wait_s = LoginAttempt.wait_s(*self._who())
+        if not wait_s:
+            return super().post(request, *args, **kwargs)
+        form = self.form_class(request, initial={"username": request.POST.get("username")})
+        response = self.render_to_response(self.get_context_data(form=form, alert=too_many(wait_s)))
+        response.status_code = 429
+        response["Retry-After"] = str(wait_s)
+        return response
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        LoginAttempt.note(*self._who(), succeeded=True)
+        return super().form_valid(form)
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        if form.cleaned_data.get("password"):
+            LoginAttempt.note(*self._who(), succeeded=False)
         response = super().form_invalid(form)
         response.status_code = 422
         return response
+
+    def _who(self) -> tuple[str, str]:
+        return self.request.POST.get("username", ""), self.request.META.get("REMOTE_ADDR", "")
+
+
+def too_many(wait_s: int) -> str:
+    minutes = -(-wait_s // 60)
+    return ngettext(
+        "Too many wrong passwords. Try again in %(n)d minute.",
+        "Too many wrong passwords. Try again in %(n)d minutes.",
+        minutes,
+    ) % {"n": minutes}
 
 
 class Logout(auth_views.LogoutView):

@@ -1,0 +1,155 @@
+"""Passwords that are guessed: slowed down by account and address, and nobody is locked out."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import RequestFactory
+from django.utils import timezone
+
+from chat.models import LoginAttempt
+from chat.models.logins import ACCOUNT, ADDRESS, HERE, KEPT
+from chat.page.proxies import _networks, behind_proxies
+
+HOME, ABROAD = "192.0.2.1", "198.51.100.7"
+
+
+def fail(username, address, times=1):
+    for _ in range(times):
+        LoginAttempt.note(username, address, succeeded=False)
+
+
+def age(by):
+    for row in LoginAttempt.objects.all():
+        row.at -= by
+        row.save()
+
+
+# --- how often ----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_few_mistakes_cost_nothing():
+    fail("ann", HOME, HERE.failures - 1)
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_one_mistake_too_many_has_to_grow_old():
+    fail("ann", HOME, HERE.failures)
+    wait_s = LoginAttempt.wait_s("ANN", HOME)
+    assert HERE.within.total_seconds() - 5 < wait_s <= HERE.within.total_seconds() + 1
+    assert LoginAttempt.wait_s("bob", HOME) == 0
+    age(HERE.within)
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_coming_in_forgives_the_mistakes():
+    fail("ann", HOME, HERE.failures - 1)
+    LoginAttempt.note("ann", HOME, succeeded=True)
+    fail("ann", HOME)
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_many_accounts_from_one_address_are_too_many():
+    for n in range(ADDRESS.failures):
+        fail(f"guess {n}", ABROAD)
+    assert LoginAttempt.wait_s("ann", ABROAD) > 0
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_whoever_changes_addresses_does_not_lock_the_owner_out():
+    LoginAttempt.note("ann", HOME, succeeded=True)
+    for n in range(ACCOUNT.failures):
+        fail("ann", f"203.0.113.{n}")
+    assert LoginAttempt.wait_s("ann", ABROAD) > 0
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_a_network_of_one_host_is_one_address():
+    fail("ann", "2001:db8::1", HERE.failures - 1)
+    fail("ann", "2001:db8::ffff:2")
+    assert LoginAttempt.wait_s("ann", "2001:db8::3") > 0
+    assert LoginAttempt.wait_s("ann", "2001:db8:0:1::3") == 0
+    fail("bob", "::ffff:192.0.2.9", HERE.failures)
+    assert LoginAttempt.wait_s("bob", "192.0.2.9") > 0
+    assert LoginAttempt.wait_s("bob", "192.0.2.10") == 0
+
+
+@pytest.mark.django_db
+def test_no_name_and_no_address_is_kept():
+    fail("a password in the wrong field", HOME)
+    (row,) = LoginAttempt.objects.values_list("account", "address")
+    assert all(len(digest) == 64 for digest in row)
+
+
+@pytest.mark.django_db
+def test_old_attempts_are_forgotten():
+    fail("ann", HOME, 2)
+    LoginAttempt.objects.filter(pk=LoginAttempt.objects.first().pk).update(
+        at=timezone.now() - KEPT - timedelta(days=1)
+    )
+    LoginAttempt.forget_old()
+    assert LoginAttempt.objects.count() == 1
+
+
+# --- at a server --------------------------------------------------------------------------------
+
+
+def test_too_many_wrong_passwords_are_refused_unread(fresh_server):
+    fresh_server.visitor().set_up()
+    visitor = fresh_server.visitor()
+    visitor.get("/login/")
+    for _ in range(HERE.failures):
+        wrong = visitor.post("/login/", {"username": "owner", "password": "not this one"})
+        assert wrong.status_code == 422
+    right = visitor.post("/login/", {"username": "owner", "password": "correct horse battery"})
+    assert right.status_code == 429
+    assert 0 < int(right.headers["Retry-After"]) <= HERE.within.total_seconds() + 1
+    assert 'role="alert"' in right.text
+    assert "Try again in 5 minutes" in right.text
+    assert 'value="owner"' in right.text
+    assert visitor.get("/").status_code == 302
+
+
+# --- whose address it is ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "told", "client"),
+    [
+        ([], HOME, ABROAD, HOME),
+        (["127.0.0.1"], HOME, ABROAD, HOME),
+        (["127.0.0.1"], "127.0.0.1", ABROAD, ABROAD),
+        (["127.0.0.1"], "::ffff:127.0.0.1", ABROAD, ABROAD),
+        (["127.0.0.1"], "127.0.0.1", f"{HOME}, {ABROAD}", ABROAD),
+        (["127.0.0.1", "10.0.0.0/8"], "127.0.0.1", f"{HOME}, {ABROAD}, 10.1.2.3", ABROAD),
+        (["127.0.0.1"], "127.0.0.1", "", "127.0.0.1"),
+        (["127.0.0.1"], "127.0.0.1", "no address", "127.0.0.1"),
+        (["localhost"], "127.0.0.1", ABROAD, ABROAD),
+        (["unix"], "", ABROAD, ABROAD),
+        ([], "", ABROAD, ""),
+    ],
+)
+def test_a_forwarded_address_is_believed_of_trusted_proxies_only(
+    settings, trusted, peer, told, client
+):
+    settings.TRUSTED_PROXIES = trusted
+    _networks.cache_clear()
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=told)
+    behind_proxies(lambda request: None)(request)
+    assert request.META["REMOTE_ADDR"] == client
+
+
+def test_a_stranger_cannot_say_that_he_came_over_https(settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    _networks.cache_clear()
+    seen = []
+    for peer in ("127.0.0.1", HOME):
+        request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_PROTO="https")
+        behind_proxies(lambda request: seen.append(request.scheme))(request)
+    assert seen == ["https", "http"]
