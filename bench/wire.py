@@ -9,7 +9,7 @@ each event's JSON and take choices[0].delta.content; ours does all of docs/decis
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat.upstream.dialect import Delta, Reader
 from chat.upstream.sse import Parser
 
-DELTAS = 20_000
+DELTAS = 4_000
 DISTINCT = 200
-ROUNDS = 5
+ROUNDS = 40
 TARGET = 3.0
 
 
@@ -63,8 +63,10 @@ def events(ascii_only: bool) -> list[bytes]:
 def ours(pieces: list[bytes]) -> str:
     parser, reader, text = Parser(), Reader(), []
     for piece in response(pieces).iter_raw():
-        items = reader.feed_all(parser.feed(piece))
-        text += [item.text for item in items if type(item) is Delta]
+        for item in reader.feed_all(parser.feed(piece)):
+            match item:
+                case Delta():
+                    text.append(item.text)
     return "".join(text)
 
 
@@ -79,13 +81,15 @@ def theirs(pieces: list[bytes]) -> str:
     return "".join(text)
 
 
-def us_per_delta(read: Callable[[list[bytes]], str], pieces: list[bytes]) -> float:
-    best = float("inf")
+def us_per_delta(reads: Sequence[Callable[[list[bytes]], str]], pieces: list[bytes]) -> list[float]:
+    """Each way's best round; in turn, so that a busy neighbour slows all of them."""
+    best = [float("inf")] * len(reads)
     for _ in range(ROUNDS):
-        started = time.process_time()
-        read(pieces)
-        best = min(best, time.process_time() - started)
-    return best / DELTAS * 1e6
+        for at, read in enumerate(reads):
+            started = time.process_time()
+            read(pieces)
+            best[at] = min(best[at], time.process_time() - started)
+    return [seconds / DELTAS * 1e6 for seconds in best]
 
 
 def main() -> None:
@@ -97,10 +101,10 @@ def main() -> None:
         packets = [body[at : at + 4096] for at in range(0, len(body), 4096)]
         for name, pieces in (("an event a read", single), ("4 KB a read", packets)):
             assert ours(pieces) == theirs(pieces)
-            mine, other = us_per_delta(ours, pieces), us_per_delta(theirs, pieces)
+            mine, other = us_per_delta((ours, theirs), pieces)
             worst = min(worst, other / mine)
             print(f"{language + ', ' + name:34}{mine:9.2f}{other:12.2f}{other / mine:8.1f}")
-    print(f"worst ratio {worst:.1f}, target {TARGET:g}")
+    print(f"worst ratio {worst:.1f}, target {TARGET:g}: {'holds' if worst >= TARGET else 'MISSED'}")
 
 
 if __name__ == "__main__":

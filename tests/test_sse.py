@@ -97,6 +97,25 @@ def test_however_the_body_is_cut_the_events_are_the_same(
     assert parse(*pieces) == parse(body)
 
 
+PIECES = [
+    b"data: x\n\n", b"data:x\n\n", b"data: x\r\n\r\n", b"data: x\r", b"\n", b": c\n", b": c\n\n",
+    b"data: y\n", b"event: e\n", b"id: 7\n\n", b"data: \r\n\n", b"data: z", b"\xef\xbb\xbf",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_an_event_a_read_is_read_as_all_in_one(pieces: list[bytes]) -> None:
+    assert parse(*pieces) == parse(b"".join(pieces))
+
+
+def test_an_event_a_read_is_held_to_the_same_bound() -> None:
+    parser = Parser(max_event_bytes=1000)
+    fits = b"data: " + b"x" * 994 + b"\n\n"
+    assert [len(parser.feed(b"data: a\n\n")), len(parser.feed(fits))] == [1, 1]
+    assert parser.feed(b"data: x" + fits[6:]) == []
+    assert parser.overflowed
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_parser(body: bytes) -> None:
     told(body)

@@ -18,7 +18,7 @@ def clean(text: str) -> str:
     Works character by character: clean(a) + clean(b) == clean(a + b), so that deltas may be
     cleaned one at a time. The result always encodes to UTF-8.
     """
-    if not _UNCLEAN.search(text):
+    if text.isprintable() or not _UNCLEAN.search(text):
         return text
     return _SURROGATES.sub(REPLACEMENT, _CONTROLS.sub("", text))
 

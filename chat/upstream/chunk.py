@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,8 +18,8 @@ class PlainDelta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    refusal: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
+    refusal: None = None
     tool_calls: None = None
     function_call: None = None
     images: None = None
@@ -28,8 +28,8 @@ class PlainDelta(msgspec.Struct, gc=False):
 
 class PlainChoice(msgspec.Struct, gc=False):
     delta: PlainDelta
-    index: int = 0
-    finish_reason: str | None = None
+    index: Literal[0] = 0
+    finish_reason: Literal[""] | None = None
     error: None = None
 
 
@@ -40,28 +40,14 @@ class PlainChunk(msgspec.Struct, gc=False):
     is read as plain dicts instead.
     """
 
-    choices: Annotated[list[PlainChoice], msgspec.Meta(min_length=1, max_length=1)]
+    choices: tuple[PlainChoice]
     usage: None = None
     x_groq: None = None
     citations: None = None
     error: None = None
 
 
-_decode_plain = msgspec.json.Decoder(PlainChunk).decode
-
-
-def plain_choice(payload: bytes) -> PlainChoice | None:
-    """The choice of a chunk with text and nothing odd; None for any other event."""
-    try:
-        choice = _decode_plain(payload).choices[0]
-    except (ValueError, RecursionError):
-        return None
-    delta = choice.delta
-    if choice.index or choice.finish_reason == "error" or (delta.content and delta.refusal):
-        return None
-    if delta.reasoning_details and not (delta.reasoning_content or delta.reasoning):
-        return None
-    return choice
+decode_plain = msgspec.json.Decoder(PlainChunk).decode
 
 
 def decode(payload: bytes) -> Any:

@@ -166,7 +166,7 @@ class Client:
             head = await chunks.read_head()
             if head.lstrip()[:1] in (b"<", b"{", b"["):
                 said = reader.feed_document(await chunks.read_document(head)) + reader.end()
-                if reader.error and not reader.has_text:
+                if reader.error and not reader.outcome().text_seen:
                     raise reader.error
                 yield opened
                 for item in said:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chat.rendering.clean import clean
-from chat.upstream import chunk, refusal, think, usage
+from chat.upstream import chunk, refusal, usage
+from chat.upstream.chunk import decode_plain
 from chat.upstream.errors import GatewayError
 from chat.upstream.items import (
     Delta,
@@ -24,6 +25,7 @@ from chat.upstream.items import (
     ToolCalls,
 )
 from chat.upstream.sse import Event
+from chat.upstream.text import Text
 from chat.upstream.usage import Usage
 
 __all__ = [
@@ -44,7 +46,6 @@ MAX_IDLE_EVENTS = 100_000
 _MAX_LINKS = 200
 _MAX_IMAGES = 16
 _DONE = re.compile(rb'"?\[?done\]?"?', re.IGNORECASE)
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class Reader:
@@ -54,18 +55,13 @@ class Reader:
         self.is_over = False  # [DONE], or the end of a whole JSON reply
         self.finish_reason: str | None = None
         self.error: GatewayError | None = None
-        self.has_text = False
-        self.has_reasoning = False
         self._done = False
         self._loss: GatewayError | None = None
         self._end: End | None = None
         self._has_tool_calls = False
-        self._bytes_left = max_reply_bytes
+        self._text = Text(max_reply_bytes, self._fail_too_long)
         self._idle_events = 0
         self._secret = secret
-        self._think = think.Splitter()
-        self._halves = {"text": "", "reasoning": ""}  # of surrogate pairs cut between deltas
-        self._has_half = False
         self._usage: Usage | None = None
         self._has_plain_usage = False
         self._links: set[str] = set()
@@ -82,32 +78,31 @@ class Reader:
         for event in events:
             if self.is_over:
                 break
-            choice = None if event.name or self._has_half else chunk.plain_choice(event.data)
-            if choice is None:
-                items += self._add(text, reasoning)
-                text = reasoning = ""
+            try:
+                delta = decode_plain(event.data).choices[0].delta
+                content, thought = delta.content, delta.reasoning_content or delta.reasoning
+                is_odd = delta.reasoning_details and not thought
+            except (ValueError, RecursionError):
+                is_odd = True
+            if is_odd or event.name or self._text.has_half:
+                if text or reasoning:
+                    items += self._text.add(text, reasoning)
+                    text = reasoning = ""
                 odd_items = list(self._read(event))
                 self._note_progress(odd_items)
                 items += odd_items
                 continue
-            delta = choice.delta
-            content = delta.content or delta.refusal
-            thought = delta.reasoning_content or delta.reasoning
             if content:
                 text += content
             if thought:
                 reasoning += thought
-            if choice.finish_reason:
-                items += self._add(text, reasoning)
-                text = reasoning = ""
-                items += self._finish(choice.finish_reason)
-            elif content or thought:
+            if content or thought:
                 self._idle_events = 0
             else:
                 self._note_progress(None)
-        if text or reasoning:
-            items += self._add(text, reasoning)
-        return items
+        if items:
+            return items + self._text.add(text, reasoning)
+        return self._text.add(text, reasoning)
 
     def feed_document(self, document: object) -> list[Item]:
         """What a whole JSON body says that came where a stream was asked for."""
@@ -123,6 +118,7 @@ class Reader:
     def fail(self, error: GatewayError) -> None:
         """Note what is wrong with the stream; the first failure counts."""
         self.error = self.error or error
+        self._text.close()
 
     def lose(self, error: GatewayError) -> None:
         """Note that no more comes: a dropped connection, a deadline. A finished reply is whole."""
@@ -130,11 +126,7 @@ class Reader:
 
     def end(self) -> list[Item]:
         """What was held back, then the Failure if there is one; after it nothing comes."""
-        text, reasoning = (clean(half) for half in self._halves.values())
-        self._halves = {"text": "", "reasoning": ""}
-        answer, thought = self._think.feed(text)
-        more_answer, more_thought = self._think.end()
-        items = self._deltas(answer + more_answer, reasoning + thought + more_thought)
+        items = self._text.end()
         self._end = self._judge()
         return [*items, Failure(self._end.error)] if self._end.error else items
 
@@ -144,7 +136,7 @@ class Reader:
 
     def _judge(self) -> End:
         eof: Eof
-        error = self.error
+        error, text = self.error, self._text
         if error:
             eof = "error"
         elif self._done:
@@ -154,9 +146,9 @@ class Reader:
         else:
             eof = "cut"
             error = self._loss or GatewayError("connection", reason="cut")
-        if not error and not self.has_text and not self.has_reasoning:
+        if not error and not text.has_text and not text.has_reasoning:
             error = self._nothing()
-        return End(eof, self.finish_reason, self._done, error, self.has_text, self.has_reasoning)
+        return End(eof, self.finish_reason, self._done, error, text.has_text, text.has_reasoning)
 
     def _nothing(self) -> GatewayError:
         if self._has_tool_calls:
@@ -204,7 +196,7 @@ class Reader:
 
     def _read_choice(self, choice: dict[str, Any], *, is_whole_reply: bool) -> Iterator[Item]:
         delta = choice.get("delta")
-        if is_whole_reply and "delta" not in choice and not self.has_text:
+        if is_whole_reply and "delta" not in choice and not self._text.has_text:
             delta = choice.get("message")
         if isinstance(delta, dict):
             yield from self._read_delta(delta)
@@ -215,7 +207,7 @@ class Reader:
     def _read_delta(self, delta: dict[str, Any]) -> Iterator[Item]:
         text, reasoning = chunk.text_and_reasoning(delta)
         if text or reasoning:
-            yield from self._append(text, reasoning)
+            yield from self._text.add_halves(text, reasoning)
         if delta.get("tool_calls") or delta.get("function_call"):
             self._idle_events = 0
             if not self._has_tool_calls:
@@ -252,52 +244,8 @@ class Reader:
             if self._idle_events >= MAX_IDLE_EVENTS:
                 self.fail(GatewayError("protocol", reason="no_progress"))
 
-    # Text, and the ways to stop
-
-    def _append(self, text: str, reasoning: str) -> list[Item]:
-        """As `_add`, of text that may hold halves of surrogate pairs."""
-        text, reasoning = self._join("text", text), self._join("reasoning", reasoning)
-        self._has_half = any(self._halves.values())
-        return self._add(text, reasoning)
-
-    def _add(self, text: str, reasoning: str) -> list[Item]:
-        if self.error:
-            return []  # a gap may lie before it: what is kept is a prefix of what was sent
-        text, reasoning = text and clean(text), reasoning and clean(reasoning)
-        size = len(text.encode()) + len(reasoning.encode())
-        self._bytes_left -= size
-        if self._bytes_left < 0:
-            return self._overflow(text, reasoning, self._bytes_left + size)
-        if text:
-            text, thought = self._think.feed(text)
-            reasoning += thought
-        return self._deltas(text, reasoning)
-
-    def _deltas(self, text: str, reasoning: str) -> list[Item]:
-        if text:
-            self.has_text = True
-        if reasoning:
-            self.has_reasoning = True
-        return [Delta(text, reasoning)] if text or reasoning else []
-
-    def _overflow(self, text: str, reasoning: str, room: int) -> list[Item]:
-        """What fits of the text; then the stream has failed."""
-        reasoning = _cut(reasoning, room)
-        text = _cut(text, room - len(reasoning.encode()))
+    def _fail_too_long(self) -> None:
         self.fail(GatewayError("protocol", reason="too_long"))
-        answer, thought = self._think.feed(text)
-        return self._deltas(answer, reasoning + thought)
-
-    def _join(self, channel: str, text: str) -> str:
-        """The text with surrogate pairs joined, also one that two deltas share."""
-        if not text:
-            return text
-        text = self._halves[channel] + text
-        self._halves[channel] = ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            self._halves[channel] = text[-1]
-            text = text[:-1]
-        return _PAIR.sub(_joined, text)
 
     def _finish(self, reason: str) -> list[Item]:
         reason = clean(reason)[:64]
@@ -312,12 +260,3 @@ class Reader:
 
     def _fail_with(self, document: object) -> None:
         self.fail(refusal.from_document(document, None, secret=self._secret))
-
-
-def _cut(text: str, size: int) -> str:
-    """As much of the text as fits into `size` bytes of UTF-8."""
-    return text.encode()[:size].decode("utf-8", "ignore")
-
-
-def _joined(pair: re.Match[str]) -> str:
-    return pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")

@@ -10,6 +10,7 @@ import msgspec
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_IDLE_LINES = 200_000
 _BOM = b"\xef\xbb\xbf"
+_LF, _CR = b"\n\r"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +33,7 @@ class Parser:
         self.overflowed = False
         self.comments = 0
         self._max_event_bytes = max_event_bytes
+        self._is_between = False  # whether the next byte begins an event
         self._partial = bytearray()  # the line that has not ended
         self._after_cr = False
         self._at_start = True
@@ -44,6 +46,23 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes."""
+        # A live stream comes an event a read, each of one data line and an empty one.
+        if self._is_between and chunk[:6] == b"data: " and chunk[-1] == _LF:
+            end = len(chunk) - 2
+            if chunk.find(_LF) == end <= self._max_event_bytes and _CR not in chunk:
+                return [Event(chunk[6:end], "", self._id)]
+        events = self._read_lines(chunk)
+        self._is_between = not (
+            self._partial
+            or self._is_begun
+            or self._after_cr
+            or self._at_start
+            or self._idle_lines
+            or self.overflowed
+        )
+        return events
+
+    def _read_lines(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_lf(chunk)

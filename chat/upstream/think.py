@@ -15,7 +15,6 @@ BETWEEN_BLOCKS = "\n\n"
 _LOOKAHEAD_CHARS = 1000
 _HEAD_CHARS = 200
 _RUN_CHARS = 100  # a longer run of backticks counts as several
-_SPECIAL = re.compile(r"[\n`<]")
 _TOKEN = re.compile(rf"\n|`{{1,{_RUN_CHARS}}}|</?think>")
 _RUN_OR_END = re.compile(rf"\n|`{{1,{_RUN_CHARS}}}")
 # Lenient at the start of a line: fences inside quotes and list items count too.
@@ -27,6 +26,7 @@ class Splitter:
 
     def __init__(self) -> None:
         self._held = ""  # what may be part of a tag, or a tag that may be code
+        self._is_busy = False  # whether even a text without a mark needs a look
         self._in_think = False
         self._skips_space = False
         self._space: list[str] = []  # white space that the end of the block would drop
@@ -40,11 +40,21 @@ class Splitter:
 
     def feed(self, text: str) -> tuple[str, str]:
         """(answer, reasoning) that `text` settles."""
-        if self._in_think or self._held or self._skips_space or _SPECIAL.search(text):
-            return self._scan(self._held + text, is_last=False)
-        if len(self._head) < _HEAD_CHARS:
-            self._head = (self._head + text)[:_HEAD_CHARS]
+        if self._is_busy or "<" in text or "`" in text or "~" in text:
+            return self._look(text)
+        if "\n" in text:
+            if "`" in self._head or "~" in self._head:
+                return self._look(text)
+            self._span = 0
+            self._head = text[text.rfind("\n") + 1 :]
+        elif len(self._head) < _HEAD_CHARS:
+            self._head += text
         return text, ""
+
+    def _look(self, text: str) -> tuple[str, str]:
+        settled = self._scan(self._held + text, is_last=False)
+        self._is_busy = bool(self._in_think or self._held or self._skips_space)
+        return settled
 
     def end(self) -> tuple[str, str]:
         """(answer, reasoning) of what was held back."""
