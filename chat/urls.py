@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from chat.page.views import account, chat, health, messages, metrics, models
+from chat.page.views import account, chat, health, messages, metrics, models, parameters
 
 urlpatterns = [
     path("", chat.home, name="home"),
@@ -11,11 +11,13 @@ urlpatterns = [
     path("password/", account.password, name="password"),
     path("settings/", account.settings, name="settings"),
     path("settings/log-out/", account.log_out_everywhere, name="log_out_everywhere"),
+    path("parameters/", parameters.defaults, name="parameters"),
     path("messages/", chat.start, name="start"),
     path("c/<str:uuid>/", chat.conversation, name="conversation"),
     path("c/<str:uuid>/messages/", chat.send, name="send"),
     path("c/<str:uuid>/rename/", chat.rename, name="rename"),
     path("c/<str:uuid>/delete/", chat.delete, name="delete"),
+    path("c/<str:uuid>/parameters/", parameters.conversation, name="conversation_parameters"),
     path("c/<str:uuid>/export.json", chat.export, name="export"),
     path("m/<str:uuid>/stop/", messages.stop, name="stop"),
     path("m/<str:uuid>/retry/", messages.retry, name="retry"),

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import bells
 from .gateways import MAX_MODEL_NAME, Gateway
+from .parameters import NONE, Asked
 from .pictures import Picture
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Conversation(models.Model):
     leaf = models.ForeignKey(
         "Message", models.SET_NULL, null=True, editable=False, related_name="+"
     )
+    # Sent with each question from then on; nothing of it where it isn't set.
+    system_prompt = models.TextField(_("system prompt"), blank=True, default="", db_default="")
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True, db_default=NONE)
     version = models.BigIntegerField(default=0, editable=False)
     # The version at which the current branch last changed otherwise than by growing at its end.
     branch_version = models.BigIntegerField(default=0, editable=False)
@@ -85,9 +89,20 @@ class Conversation(models.Model):
 
     @classmethod
     @transaction.atomic
-    def start(cls, owner: "User", text: str, model: str, gateway: Gateway) -> "Message":
-        """A new conversation with its first question; returns the queued reply."""
-        conversation = cls.objects.create(owner=owner, title=title_from(text))
+    def start(
+        cls, owner: "User", text: str, model: str, gateway: Gateway, asked: Asked | None = None
+    ) -> "Message":
+        """A new conversation with its first question; returns the queued reply.
+
+        It begins with what its owner's conversations begin with, unless something else is `asked`.
+        """
+        system_prompt, parameters = owner.asked if asked is None else asked
+        conversation = cls.objects.create(
+            owner=owner,
+            title=title_from(text),
+            system_prompt=system_prompt,
+            parameters=parameters,
+        )
         return conversation.send(text, model, gateway)
 
     @transaction.atomic
@@ -108,6 +123,16 @@ class Conversation(models.Model):
         self.title_source = self.TitleSource.PERSON
         self.save(update_fields=["title", "title_source"])
         self.bump(sidebar=True)
+
+    @property
+    def asked(self) -> Asked:
+        """What each question asks for beside its messages."""
+        return Asked(self.system_prompt, self.parameters)
+
+    def ask_for(self, asked: Asked) -> None:
+        """Ask for something else from the next question on."""
+        self.system_prompt, self.parameters = asked
+        self.save(update_fields=["system_prompt", "parameters"])
 
     @transaction.atomic
     def take_title(self, title: str) -> None:

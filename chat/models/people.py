@@ -12,6 +12,7 @@ from django.db import connection, models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from .gateways import MAX_MODEL_NAME
+from .parameters import NONE, Asked
 
 ROLES = ("owner", "administrator", "reviewer", "analyst", "member")
 
@@ -56,6 +57,11 @@ class User(AbstractUser):
     )
     # Part of every session of theirs: raising it ends them all.
     session_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # How this person writes: swapped, Enter breaks the line and Shift+Enter sends.
+    enter_sends = models.BooleanField(_("Enter sends"), default=True, db_default=True)
+    # What a new conversation of theirs begins with.
+    system_prompt = models.TextField(_("system prompt"), blank=True, default="", db_default="")
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True, db_default=NONE)
 
     class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
         verbose_name = _("user")
@@ -88,6 +94,15 @@ class User(AbstractUser):
     @property
     def is_owner(self) -> bool:
         return self.is_superuser
+
+    @property
+    def asked(self) -> Asked:
+        """What a new conversation asks for beside its messages."""
+        return Asked(self.system_prompt, self.parameters)
+
+    def ask_for(self, asked: Asked) -> None:
+        self.system_prompt, self.parameters = asked
+        self.save(update_fields=["system_prompt", "parameters"])
 
     @classmethod
     def create_owner(cls, username: str, password: str, email: str = "") -> "User":

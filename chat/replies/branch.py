@@ -8,7 +8,7 @@ from . import estimates, prompt
 
 
 def turns(generation: Generation) -> list[prompt.Turn]:
-    """The branch down to the question, and what a reply has that is to be continued."""
+    """The system prompt, the branch down to the question, and what a reply has to be continued."""
     messages = generation.conversation.messages.only("id", "parent_id", "role", "text")
     rows = {message.pk: message for message in messages}
     found = []
@@ -16,6 +16,8 @@ def turns(generation: Generation) -> list[prompt.Turn]:
     while step is not None:
         found.append(prompt.Turn(step.role, step.text))
         step = rows.get(step.parent_id)
+    if generation.conversation.system_prompt:
+        found.append(prompt.Turn("system", generation.conversation.system_prompt))
     found.reverse()
     if generation.kind == "continue":
         had = generation.message.text[: generation.base_text]

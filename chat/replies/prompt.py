@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from .estimates import TOKENS_A_MESSAGE, estimate_tokens
 
+ROOM_TOKENS = 4096
 GO_ON = "Continue exactly where your last message stops. Do not repeat or introduce anything."
 
 
@@ -23,6 +24,18 @@ PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 class PromptTooLong(Exception):
     """The last question alone exceeds the budget."""
+
+
+def budget_tokens(context_tokens: int | None, max_tokens: int | None = None) -> int | None:
+    """How long a prompt may be, with room for a reply; None where the context's size is not known.
+
+    The room is `max_tokens` where a reply is bounded by it: some gateways refuse what can't hold both.
+    """
+    if not context_tokens:
+        return None
+    if max_tokens is None:
+        return context_tokens - min(context_tokens // 4, ROOM_TOKENS)
+    return context_tokens - min(context_tokens * 3 // 4, max_tokens)
 
 
 def build(turns: Sequence[Turn], budget_tokens: int | None = None) -> list[dict[str, str]]:

@@ -46,7 +46,6 @@ from .log import Cursor, Logs
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
-ROOM_TOKENS = 4096
 LIST_EVERY_S = 24 * 3600.0
 # What another gateway may do better; a request that can't be fulfilled stays one elsewhere.
 STANDS_IN_FOR = frozenset(
@@ -64,6 +63,8 @@ class Job:
     routes: deque[tuple[Gateway, Endpoint]]
     model: str
     turns: list[prompt.Turn]
+    # Beside model and messages, by their names on the wire.
+    parameters: dict[str, Any]
     is_prefilled: bool = False
     # A beginning that came last was refused: it is asked to go on instead.
     refuses_prefill: bool = False
@@ -76,7 +77,7 @@ class Job:
         has_beginning = [m["role"] for m in messages[-2:]] == ["assistant", "user"]
         self.is_prefilled = is_continued and has_beginning and way in prompt.PREFILLS
         of_messages = prompt.prefilled(messages, way) if self.is_prefilled else {}
-        return {"model": model, "messages": messages} | of_messages
+        return {"model": model, "messages": messages} | self.parameters | of_messages
 
 
 @dataclass
@@ -381,6 +382,7 @@ def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
         routes=routes,
         model=message.model,
         turns=branch.turns(generation),
+        parameters=generation.conversation.parameters,
     )
 
 
@@ -402,10 +404,9 @@ def _routes(generation: Generation) -> deque[tuple[Gateway, Endpoint]]:
 
 
 def _budget_tokens(job: Job, model: str) -> int | None:
-    """How long a prompt may be, with room for a reply; None where the context's size is not known."""
     sizes = LanguageModel.objects.filter(gateway=job.routes[0][0], name=model)
     context = sizes.values_list("context_tokens", flat=True).first()
-    return context - min(context // 4, ROOM_TOKENS) if context else None
+    return prompt.budget_tokens(context, job.parameters.get("max_tokens"))
 
 
 def _note_model(message: int, model: str) -> None:

@@ -1,14 +1,9 @@
-// The message field: what Enter does, what goes with a send, and what a send leaves behind.
+// The message field: what goes with a send, and what a send leaves behind.
 const form = document.getElementById("composer")
 const text = form.elements.namedItem("text")
 const messages = document.getElementById("messages")
 const isTouch = matchMedia("(pointer: coarse)")
 let sent = ""
-
-function isSending(event) {
-  const isComposing = event.isComposing || event.keyCode === 229
-  return event.key === "Enter" && !isComposing && !event.shiftKey && !isTouch.matches
-}
 
 function fit() {
   if (CSS.supports("field-sizing", "content")) return
@@ -18,13 +13,9 @@ function fit() {
 
 text.addEventListener("input", fit)
 text.addEventListener("keydown", (event) => {
-  if (isSending(event)) {
-    event.preventDefault()
-    form.requestSubmit()
-  } else if (event.key === "ArrowUp" && !text.value) {
-    const edits = [...messages.querySelectorAll("[data-role=user] [name=edit]")]
-    edits.at(-1)?.click()
-  }
+  if (event.key !== "ArrowUp" || text.value) return
+  const edits = [...messages.querySelectorAll("[data-role=user] [name=edit]")]
+  edits.at(-1)?.click()
 })
 
 document.addEventListener("keydown", (event) => {

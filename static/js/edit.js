@@ -21,12 +21,7 @@ messages.addEventListener("click", (event) => {
 messages.addEventListener("keydown", (event) => {
   const form = event.target.closest(".edit")
   if (!form || event.isComposing || event.keyCode === 229) return
-  if (event.key === "Escape") {
-    event.preventDefault()
-    cancel(form)
-  } else if (event.key === "Enter" && !event.shiftKey && event.target.matches("textarea")) {
-    if (matchMedia("(pointer: coarse)").matches) return
-    event.preventDefault()
-    form.requestSubmit()
-  }
+  if (event.key !== "Escape") return
+  event.preventDefault()
+  cancel(form)
 })

@@ -16,6 +16,7 @@ from chat.rendering.thread import shown
 from ..access import for_conversation, is_mine, member_only, see_other
 from ..forms import RenameForm, SendForm
 from ..middleware import refuse
+from ..parameters import StartForm
 from ..sidebar import sidebar
 
 
@@ -34,17 +35,18 @@ def conversation(request: HttpRequest, conversation: Conversation) -> HttpRespon
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """The first question of a new conversation."""
-    form = SendForm(request.POST, user=request.user)
+    form = StartForm(request.POST, user=request.user)
     if not form.is_valid():
         return _refused(request, None, form)
     sent = form.cleaned_data
     gateway, model = form.destination
+    asked = form.asked
     reply = Command.once(
-        lambda: Conversation.start(request.user, sent["text"], model, gateway),
+        lambda: Conversation.start(request.user, sent["text"], model, gateway, asked),
         user=request.user,
         name="start",
         key=sent["client_key"],
-        content=[sent["text"], sent["model"], sent["gateway"]],
+        content=[sent["text"], sent["model"], sent["gateway"], *(asked or ())],
     )
     return _sent(request, reply, is_new=True)
 

@@ -1,0 +1,159 @@
+"""Writing, in a browser: issue 5, lines 7 to 10, by their numbers."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.waiting import until
+
+REPLY = "[data-role=assistant]"
+ENDED = f"{REPLY}:last-child[data-status=complete]"
+
+
+def text_field(page: Page) -> Locator:
+    return page.locator("#composer [name=text]")
+
+
+def ask(page: Page, words: str) -> None:
+    text_field(page).fill(words)
+    text_field(page).press("Enter")
+
+
+def live(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    page.locator("body[data-connection=live]").wait_for()
+
+
+# --- 7: the composer ------------------------------------------------------------------------------
+
+
+def test_5_7_the_field_grows_to_40_percent_of_the_window_and_then_scrolls(page):
+    live(page)
+    heights = []
+    for lines in (1, 3, 200):
+        text_field(page).fill("\n".join(["line"] * lines))
+        heights.append(text_field(page).evaluate("e => e.clientHeight / innerHeight"))
+    assert heights[0] < heights[1] < heights[2]
+    assert heights[2] == pytest.approx(0.4, abs=0.01)
+    assert text_field(page).evaluate("e => e.scrollHeight > e.clientHeight")
+    expect(page.locator("#composer [name=send]")).to_be_in_viewport(ratio=1)
+
+
+def test_5_7_shift_enter_breaks_the_line_and_ctrl_enter_sends(gateway, page):
+    gateway.reply("Hello.")
+    live(page)
+    expect(text_field(page)).to_have_attribute("placeholder", "Ask anything")
+    text_field(page).fill("One")
+    text_field(page).press("Shift+Enter")
+    text_field(page).press_sequentially("Two")
+    expect(text_field(page)).to_have_value("One\nTwo")
+    text_field(page).press("Control+Enter")
+    page.locator(ENDED).wait_for()
+    assert gateway.calls[-1].prompt == "One\nTwo"
+
+
+def test_5_7_a_setting_swaps_enter_and_shift_enter(gateway, server, open_page):
+    gateway.reply("Hello.")
+    gateway.reply("Hello again.")
+    swapper = server.add_user("swapper")
+    server.manage("shell", "-v0", "-c", SWAP)
+    page = open_page(swapper)
+    live(page)
+    text_field(page).fill("One")
+    text_field(page).press("Enter")
+    expect(text_field(page)).to_have_value("One\n")
+    text_field(page).press_sequentially("Two")
+    text_field(page).press("Shift+Enter")
+    page.locator(ENDED).wait_for()
+    assert gateway.calls[-1].prompt == "One\nTwo"
+    text_field(page).press("ArrowUp")
+    edited = page.locator(".edit textarea")
+    edited.press("Enter")
+    edited.press("Shift+Enter")
+    expect(page.locator(ENDED)).to_contain_text("Hello again.")
+    assert gateway.calls[-1].prompt == "One\nTwo\n"
+
+
+SWAP = "from chat.models import User; User.objects.filter(username='swapper').update(enter_sends=False)"
+
+
+# --- 9: what a conversation asks for ---------------------------------------------------------------
+
+
+def beside(call) -> dict[str, object]:
+    """What a request has that every one of ours hasn't."""
+    usual = {"model", "messages", "stream", "stream_options"}
+    return {name: value for name, value in call.json.items() if name not in usual}
+
+
+def test_5_9_a_chat_begins_with_what_its_first_question_takes_along(gateway, page):
+    gateway.reply("Ahoy.")
+    gateway.reply("Ahoy again.")
+    live(page)
+    page.locator("#parameters-link").click()
+    dialog = page.get_by_role("dialog", name="System prompt and parameters")
+    dialog.get_by_label("System prompt").fill("You are a pirate.")
+    dialog.get_by_label("Temperature").fill("0,3")
+    dialog.get_by_role("button", name="Done").click()
+    expect(dialog).to_be_hidden()
+    page.locator("#parameters-link").click()
+    expect(dialog.get_by_label("Temperature")).to_have_value("0,3")
+    page.keyboard.press("Escape")
+    ask(page, "Who are you?")
+    page.locator(ENDED).wait_for()
+    assert beside(gateway.calls[-1]) == {"temperature": 0.3}
+    assert gateway.calls[-1].json["messages"][0]["content"] == "You are a pirate."
+
+    # The same page is the conversation's now, and so is what the link opens.
+    expect(page.locator("#parameters-link")).to_have_attribute("data-set", "")
+    page.locator("#parameters-link").click()
+    expect(dialog.get_by_label("System prompt")).to_have_value("You are a pirate.")
+    dialog.get_by_label("Temperature").fill("")
+    dialog.get_by_label("Reasoning effort").select_option("Low")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    ask(page, "And now?")
+    expect(page.locator(ENDED)).to_contain_text("again")
+    assert beside(gateway.calls[-1]) == {"reasoning_effort": "low"}
+
+
+def test_5_9_a_parameter_that_can_not_be_is_said_in_the_dialog(gateway, page, owner, complaints):
+    conversation = owner.send("One")
+    owner.wait_for_reply(conversation, "complete")
+    complaints[0].allow("422")
+    live(page, f"/c/{conversation}/")
+    page.locator("#parameters-link").click()
+    page.get_by_label("Temperature").fill("9")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Temperature: enter a number from 0 to 2.")).to_be_visible()
+    expect(page.get_by_label("Temperature")).to_have_value("9")
+
+
+@pytest.mark.parametrize("locale", ["ru"])
+def test_5_9_the_error_is_in_the_readers_language(page, complaints):
+    complaints[0].allow("422")
+    live(page)
+    page.locator("#parameters-link").click()
+    page.get_by_label("Температура").fill("горячо")
+    page.get_by_role("button", name="Готово").click()
+    ask(page, "Кто ты?")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Температура: введите число от 0 до 2.")
+    expect(text_field(page)).to_have_value("Кто ты?")
+
+
+def test_5_9_without_javascript_the_parameters_are_a_page(gateway, owner, open_page):
+    conversation = owner.send("One")
+    owner.wait_for_reply(conversation, "complete")
+    page = open_page(owner, java_script_enabled=False)
+    page.goto(f"/c/{conversation}/")
+    page.locator("#parameters-link").click()
+    page.get_by_label("Temperature").fill("1.2")
+    page.get_by_role("button", name="Save").click()
+    expect(page).to_have_url(re.compile(f"/c/{conversation}/$"))
+    text_field(page).fill("Two")
+    page.locator("#composer [name=send]").click()
+    owner.wait_for_reply(conversation, "complete")
+    assert beside(gateway.calls[-1]) == {"temperature": 1.2}
+    until(lambda: len(gateway.calls) == 2, "both questions were asked")
