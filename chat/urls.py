@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from chat.page.views import account, chat, health, messages, metrics, models, parameters
+from chat.page.views import account, chat, health, messages, metrics, models, parameters, search
 
 urlpatterns = [
     path("", chat.home, name="home"),
@@ -29,6 +29,7 @@ urlpatterns = [
     path("m/<str:uuid>/text/", messages.text, name="text"),
     path("m/<str:uuid>/pictures/<int:number>/", messages.picture, name="picture"),
     path("models/favourite/", models.favourite, name="favourite"),
+    path("search/", search.search, name="search"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

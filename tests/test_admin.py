@@ -397,9 +397,9 @@ def test_unknown_usage_is_told_apart_from_none(reviewer, people, gateway):
 
 @pytest.mark.parametrize(
     "query",
-    ["ежик", "ЁЖИК", "Ёжик тумане", "100%", "member", '"в тумане"', "РЕКИ"],
+    ["ежик", "ЁЖИК", "Ёжик тумане", "100%", '"в тумане"', "РЕКИ"],
 )
-def test_search_finds_titles_owners_and_messages_in_any_case(reviewer, people, gateway, query):
+def test_search_finds_titles_and_messages_in_any_case(reviewer, people, gateway, query):
     answer(ask(people["member"], "Ёжик в тумане, на 100%", gateway), "Там текут реки")
     answer(ask(people["analyst"], "Something else_", gateway), "Nothing of the kind")
     assert titles(reviewer, q=query) == ["Ёжик в тумане, на 100%"]

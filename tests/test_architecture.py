@@ -36,6 +36,7 @@ PURE = [
     "chat.upstream.errors",
     "chat.rendering.clean",
     "chat.rendering.markdown",
+    "chat.rendering.words",
     "chat.replies.prompt",
 ]
 IMPURE = set(

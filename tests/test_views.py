@@ -37,6 +37,7 @@ ADDRESSES = {
     "text": ("/m/{}/text/", "GET", MESSAGE),
     "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
     "favourite": ("/models/favourite/", "POST", MEMBER),
+    "search": ("/search/", "GET", MEMBER),
     "healthz": ("/healthz", "GET", OPEN),
     "readyz": ("/readyz", "GET", OPEN),
     "metrics": ("/metrics", "GET", OPEN),

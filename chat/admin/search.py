@@ -1,6 +1,6 @@
-"""Search that knows Cyrillic: case is folded and ё is е, in the query and in what it looks through.
+"""Parts of names, in any case: `name__fold__contains=fold(word)` reads every row.
 
-SQLite folds ASCII only, so it is lent Python's folding; both databases still read every row.
+SQLite folds ASCII only, so it is lent our folding.
 """
 
 from typing import Any
@@ -9,16 +9,16 @@ from django.db.backends.signals import connection_created
 from django.db.models import CharField, TextField, Transform
 from django.dispatch import receiver
 
+from chat.rendering import words
+
 
 def fold(text: str | None) -> str | None:
-    return None if text is None else text.lower().replace("ё", "е")
+    return None if text is None else words.fold(text)
 
 
 @CharField.register_lookup
 @TextField.register_lookup
 class Fold(Transform):
-    """`title__fold__contains=fold(word)`."""
-
     lookup_name = "fold"
     function = "POTOK_FOLD"
     output_field = TextField()

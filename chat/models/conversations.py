@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from . import bells
+from . import bells, search
 from .gateways import MAX_MODEL_NAME, Gateway
 from .parameters import NONE, Asked
 from .pictures import Picture
@@ -103,6 +103,7 @@ class Conversation(models.Model):
             system_prompt=system_prompt,
             parameters=parameters,
         )
+        search.put_titles([conversation.pk])
         return conversation.send(text, model, gateway)
 
     @transaction.atomic
@@ -122,6 +123,7 @@ class Conversation(models.Model):
         self.title = title
         self.title_source = self.TitleSource.PERSON
         self.save(update_fields=["title", "title_source"])
+        search.put_titles([self.pk])
         self.bump(sidebar=True)
 
     @property
@@ -142,6 +144,7 @@ class Conversation(models.Model):
             self.title = title[:200]
             self.title_source = self.TitleSource.MODEL
             self.save(update_fields=["title", "title_source"])
+            search.put_titles([self.pk])
             self.bump(sidebar=True)
 
     @transaction.atomic
@@ -152,6 +155,7 @@ class Conversation(models.Model):
         self.lock()
         self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at"])
+        search.forget_conversation(self.pk)
         Generation.stop_all(self.generations.all())
         self.bump(sidebar=True)
 
@@ -211,6 +215,7 @@ class Conversation(models.Model):
     def _ask(self, leaf: "Message | None", text: str, model: str, gateway: Gateway) -> "Message":
         version = self.bump(sidebar=True)
         question = self._append(leaf, version, role=Message.Role.USER, text=text)
+        search.put_messages([question.pk])
         reply = self._append(
             question,
             version,
@@ -360,6 +365,7 @@ class Message(models.Model):
         self.text = self.reasoning = ""
         self.version = self.conversation.bump(sidebar=True)
         self.save(update_fields=["text", "reasoning", "version"])
+        search.put_messages([self.pk])
         self.queue("retry")
         return self
 
@@ -417,8 +423,10 @@ class Message(models.Model):
         if is_title and conversation.title_source == Conversation.TitleSource.WORDS:
             conversation.title = title_from(text)
             conversation.save(update_fields=["title"])
+            search.put_titles([conversation.pk])
         self.text, self.version = text, conversation.bump(sidebar=True)
         self.save(update_fields=["text", "version"])
+        search.put_messages([self.pk])
         reply.model, reply.gateway, reply.version = model, gateway, self.version
         reply.save(update_fields=["model", "gateway", "version"])
         reply.generation.gateway = gateway
@@ -446,6 +454,7 @@ class Message(models.Model):
         conversation.messages.filter(pk__in=gone).update(
             deleted_at=timezone.now(), current=False, version=F("version")
         )
+        search.put_messages(gone)
         Generation.stop_all(conversation.generations.filter(message__in=gone))
         version = conversation.bump(sidebar=True, branch=True)
         sibling = conversation.messages.filter(parent=self.parent, deleted_at=None).last()

@@ -22,7 +22,7 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import bells
+from . import bells, search
 from .conversations import Conversation, Message
 from .gateways import MAX_MODEL_NAME, Gateway
 from .money import NANO
@@ -339,6 +339,7 @@ class Generation(models.Model):
         Message.objects.filter(pk=self.message_id, generation=self.pk).update(
             status=self.status, version=version
         )
+        search.put_messages([self.message_id])
         self._tell_waiting(version)
         bells.ring(bells.RUNNERS)
 
