@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from chat.models import Generation
 from chat.replies import sweeper
@@ -131,3 +131,23 @@ def test_two_who_look_mark_once(generation):
 def test_looks_are_often_enough_for_what_is_promised():
     """Noticed within 15 s, with the heartbeat's own second."""
     assert sweeper.MOST_BETWEEN_LOOKS_S * 2 + settings.LEASE_S + 1 <= 15
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_look_and_a_checkpoint_of_several_replies_never_wait_for_each_other(order):
+    """In which order either takes the rows."""
+    replies = [(ask(), claim())[1] for _ in range(2)]
+    pks = [reply.pk for reply in replies]
+
+    def look() -> None:
+        Generation.touch(pks)
+        connection.close()
+
+    looking = threading.Thread(target=look)
+    with transaction.atomic():
+        save(replies[order[0]], "one")
+        looking.start()
+        looking.join(1)
+        save(replies[order[1]], "two")
+    looking.join(30)
+    assert {fresh(reply.message).text for reply in replies} == {"one", "two"}
