@@ -8,7 +8,7 @@ from chat.models.conversations import Conflict
 from chat.models.generations import CallEnd, Outcome
 from chat.replies.branch import cut_usage
 from tests import rows
-from tests.rows import answer, ask, at_once, claim, finish, fresh, save
+from tests.rows import COMPLETE, answer, ask, at_once, claim, finish, fresh, save
 
 pytestmark = pytest.mark.django_db
 STOPPED = Outcome("stopped")
@@ -343,6 +343,42 @@ def test_a_sweep_estimates_the_tokens_of_a_call_that_had_an_answer():
     assert 8 < call.completion_tokens < 25
     assert call.total_tokens == call.prompt_tokens + call.completion_tokens
     assert (call.cached_tokens, call.reasoning_tokens, call.cost_nano) == (None, None, None)
+
+
+@pytest.fixture
+def awake():
+    """A reply's generation, given up with its call estimated, whose owner goes on all the same."""
+    ask("Why is the sky blue?")
+    generation = claim("taken for dead")
+    call = Call.begin(generation, generation.gateway, "m", 1)
+    save(generation, "Because of the air.")
+    Generation.sweep([], usage=cut_usage)
+    return generation, Call.objects.get(pk=call.pk)
+
+
+def facts(call):
+    return Call.objects.filter(pk=call.pk).values().get()
+
+
+def test_who_was_taken_for_dead_puts_no_guess_in_the_place_of_another(awake):
+    generation, call = awake
+    before = facts(call)
+    guess = CallEnd(call.pk, confidence="estimated", prompt_tokens=1, completion_tokens=2)
+    assert not Generation.finish(generation.pk, generation.fence, COMPLETE, guess)
+    assert facts(call) == before
+
+
+def test_who_was_taken_for_dead_may_bring_the_true_figure(awake):
+    generation, call = awake
+    before = facts(call)
+    usage = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17, "confidence": "exact"}
+    assert not Generation.finish(
+        generation.pk, generation.fence, COMPLETE, CallEnd(call.pk, finish_reason="stop", **usage)
+    )
+    assert facts(call) == before | usage
+    less = CallEnd(call.pk, confidence="exact", total_tokens=1)
+    Generation.finish(generation.pk, generation.fence, COMPLETE, less)
+    assert facts(call) == before | usage
 
 
 def test_a_sweep_leaves_unknown_what_a_call_without_an_answer_took():

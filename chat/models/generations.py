@@ -249,10 +249,12 @@ class Generation(models.Model):
     @transaction.atomic
     def finish(cls, pk: int, fence: int, outcome: Outcome, call: CallEnd | None = None) -> bool:
         """Give it its one terminal state; False if it is no longer the caller's. May be repeated."""
-        if call is not None:
-            Call.end(call)
         mine = cls.objects.filter(pk=pk, fence=fence)
-        if mine.filter(status=Status.STREAMING).update(**_ending(outcome)):
+        # First, as it waits for whoever is giving the reply up: he ends the call as well.
+        is_ended = mine.filter(status=Status.STREAMING).update(**_ending(outcome))
+        if call is not None:
+            Call.end_once(call)
+        if is_ended:
             # A stop may fall between a call's row and the call.
             Call.objects.filter(generation=pk, ended_at=None).update(ended_at=timezone.now())
             mine.select_related("conversation__owner").get()._show_end()
@@ -438,6 +440,20 @@ class Call(models.Model):
                 Picture.keep(pk, images)
         for call in row.select_related("gateway"):
             row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
+
+    @classmethod
+    @transaction.atomic
+    def end_once(cls, end: CallEnd) -> None:
+        """`end`; of one that somebody has ended already only a true figure is taken, over a lesser.
+
+        An owner that was taken for dead may wake, and know what its call was thought to have used.
+        """
+        if cls.objects.filter(pk=end.call, ended_at=None).exists():
+            cls.end(end)
+        elif end.confidence == Confidence.EXACT:
+            lesser = cls.objects.filter(pk=end.call).exclude(confidence=Confidence.EXACT)
+            if lesser.exists():
+                cls.correct(end)
 
     @classmethod
     @transaction.atomic
