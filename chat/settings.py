@@ -137,6 +137,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "chat.page.proxies.behind_proxies",
+    "chat.page.middleware.probes",
     "django.middleware.security.SecurityMiddleware",
     "chat.page.middleware.StaticFiles",
     "django.middleware.gzip.GZipMiddleware",

@@ -267,7 +267,33 @@ def test_probes_answer_without_a_login(server):
     assert visitor.get("/healthz").status_code == 200
     ready = visitor.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"database": "ok", "redis": "off", "runner": "ok", "draining": "off"}
+    here, elsewhere = ("ok", "off") if "REDIS_URL" in server.env else ("off", "ok")
+    assert ready.json() == {
+        "database": "ok",
+        "redis": here,
+        "runner": elsewhere,
+        "draining": "off",
+    }
+
+
+FOREIGN_HOSTS = ["10.0.0.7:8000", "[::1]", "evil.example", "a b<script>"]
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+def test_machines_may_ask_by_any_name(server, host):
+    for path in ("/healthz", "/readyz"):
+        answer = server.visitor(Host=host).get(path)
+        assert answer.status_code == 200
+        assert host not in str(answer.headers) + answer.text
+    assert server.visitor(Host=host).get("/metrics").status_code == 404
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+@pytest.mark.parametrize("path", ["/", "/login/", "/admin/", "/healthz/", "/healthz/../login/"])
+def test_people_may_ask_by_our_own_names_only(server, host, path):
+    answer = server.visitor(Host=host).get(path)
+    assert answer.status_code == 400
+    assert host not in str(answer.headers) + answer.text
 
 
 @pytest.mark.parametrize(

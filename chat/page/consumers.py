@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from chat.models import bells
 from chat.replies.database import in_database
@@ -258,7 +258,7 @@ async def _look() -> None:
     pages = {each: (each._user, each._page) for each in open_sockets if each._page is not None}
     try:
         late = await in_database(changes.behind)(pages)
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         logger.warning("Pages could not be looked at: %s", error)
         return
     for socket in late:

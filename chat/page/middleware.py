@@ -1,8 +1,9 @@
-"""Before any view: static files, going down, a first visit, and how its reader likes to read."""
+"""Before any view: probes, static files, going down, a first visit, how its reader likes to read."""
 
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -36,13 +37,25 @@ class StaticFiles(WhiteNoiseMiddleware):
         return response
 
 
+def probes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let machines ask by whatever address they know: what they are told depends on no Host."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path in PROBES:
+            # In its place one that is allowed, as Django asks for it in places of its own.
+            request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0]
+        return get_response(request)
+
+    return middleware
+
+
 def gate(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse what a process that goes down can't finish; send a first visitor to the set-up."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if process.is_draining and request.method not in ("GET", "HEAD", "OPTIONS"):
             return refuse(request, 503, _("Potok is restarting. Your text is kept; try again."), 5)
-        if _needs_setup() and request.path not in (*PROBES, reverse("setup")):
+        if request.path not in (*PROBES, reverse("setup")) and _needs_setup():
             return redirect("setup")
         response = get_response(request)
         if not response.has_header("Cache-Control"):

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as SessionRow
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import get_supported_language_variant
@@ -95,7 +95,7 @@ class Rights:
             try:
                 valid = await in_database(users_of)({key for key, _ in watched.values()})
                 known_at = time.monotonic()
-            except DatabaseError as error:
+            except (DatabaseError, InterfaceError) as error:
                 # While it cannot be asked, rights stand as they were last known, for a minute.
                 logger.warning("Logins could not be checked: %s", error)
                 if time.monotonic() - known_at < KNOWN_FOR_S:
