@@ -309,6 +309,16 @@ def test_a_refused_connection_is_tried_three_times(start_server):
         assert len(back.calls) == 1
 
 
+def test_a_gateway_that_was_away_at_the_start_is_listed_once_it_answers(start_server):
+    with Gateway() as away:
+        port = away.port
+    server = start_server(OPENAI_BASE_URL=away.url, POTOK_DEMO="0")
+    owner = server.visitor().set_up()
+    with Gateway(port) as back:
+        back.models = [{"id": "late-model"}]
+        until(lambda: "late-model" in owner.get("/").text, "its model is offered", 30)
+
+
 def test_a_call_is_not_made_a_fourth_time(owner, gateway):
     for _ in range(3):
         gateway.refuse(503, "", {"Retry-After": "0"})

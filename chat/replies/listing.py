@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.db import transaction
 
@@ -18,10 +18,13 @@ from .endpoints import endpoint_of
 logger = logging.getLogger(__name__)
 
 
-async def list_models(client: Client, only: int | None = None) -> None:
-    """Ask every gateway at once, or only one; one that doesn't answer keeps the list it had."""
+async def list_models(client: Client, only: Collection[int] | None = None) -> set[int]:
+    """Ask every gateway at once, or these; returns those that didn't answer and keep their lists."""
     gateways = await in_database(_usable)(only)
-    await asyncio.gather(*(_list(client, gateway) for gateway in gateways))
+    answers = await asyncio.gather(*(_list(client, gateway) for gateway in gateways))
+    return {
+        gateway.pk for gateway, is_listed in zip(gateways, answers, strict=True) if not is_listed
+    }
 
 
 async def list_models_of(client: Client, gateway: Gateway, endpoint: Endpoint) -> None:
@@ -61,18 +64,19 @@ def _listed(model: ModelInfo) -> Listed:
     )
 
 
-async def _list(client: Client, gateway: Gateway) -> None:
+async def _list(client: Client, gateway: Gateway) -> bool:
     try:
         endpoint = endpoint_of(gateway)
         await list_models_of(client, gateway, endpoint)
     except GatewayError as error:
         logger.warning("Gateway %s doesn't list its models: %s", gateway.slug, error)
         await in_database(gateway.note_listing_failure)(as_fields(error))
-        return
+        return False
     try:
         await in_database(gateway.note_balance)(await client.balance(endpoint))
     except GatewayError as error:
         logger.warning("Gateway %s doesn't tell its balance: %s", gateway.slug, error)
+    return True
 
 
 def as_fields(error: GatewayError) -> dict[str, str | int | None]:
@@ -85,6 +89,6 @@ def as_fields(error: GatewayError) -> dict[str, str | int | None]:
     }
 
 
-def _usable(only: int | None) -> list[Gateway]:
+def _usable(only: Collection[int] | None) -> list[Gateway]:
     usable = Gateway.objects.usable()
-    return list(usable if only is None else usable.filter(pk=only))
+    return list(usable if only is None else usable.filter(pk__in=only))

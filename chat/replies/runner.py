@@ -47,6 +47,8 @@ from .log import Cursor, Logs
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
 LIST_EVERY_S = 24 * 3600.0
+# A worker may start before its gateway does, as with the demo's, which the web processes serve.
+LIST_AGAIN_AFTER_S = (2.0, 10.0, 60.0, 600.0, 3600.0)
 # What another gateway may do better; a request that can't be fulfilled stays one elsewhere.
 STANDS_IN_FOR = frozenset(
     ("auth", "balance", "not_found", "rate_limit", "server", "connection", "timeout", "protocol")
@@ -199,16 +201,24 @@ class Runner:
     async def _list_forever(self) -> None:
         while True:
             try:
-                await list_models(self._client)
+                await self._list_all()
                 await in_database(Command.forget_old)()
                 await in_database(LoginAttempt.forget_old)()
             except Exception:
                 logger.exception("Listing the models failed")
             await asyncio.sleep(LIST_EVERY_S)
 
+    async def _list_all(self) -> None:
+        silent = await list_models(self._client)
+        for wait_s in LIST_AGAIN_AFTER_S:
+            if not silent:
+                return
+            await asyncio.sleep(wait_s)
+            silent = await list_models(self._client, silent)
+
     async def _list_one(self, gateway: int) -> None:
         try:
-            await list_models(self._client, gateway)
+            await list_models(self._client, [gateway])
         except DatabaseError:
             logger.exception("Listing the models of gateway %d failed", gateway)
 
