@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from chat.catalogues import compile_catalogues
 from tests import browser as chromium
 from tests.gateway import Gateway
-from tests.server import ROOT, Client, Server, free_port
+from tests.server import ROOT, Client, Pair, Server, free_port
 from tests.services import PostgreSQL, RedisServer
 from tests.waiting import until
 
@@ -36,7 +36,8 @@ OURS = re.compile(
 )
 OF_TESTS = ("POTOK_STREAMS_DIR", "POTOK_TEST_DATABASE")
 IS_SCALED = os.environ.get("POTOK_TEST_FORM") == "scaled"
-for name in [name for name in os.environ if OURS.match(name) and name != "POTOK_STREAMS_DIR"]:
+OF_TESTS = ("POTOK_STREAMS_DIR", "POTOK_TEST_FORM")
+for name in [name for name in os.environ if OURS.match(name) and name not in OF_TESTS]:
     del os.environ[name]
 _data_dir = tempfile.mkdtemp(prefix="potok-tests-")
 # PostgreSQL listens there once a test wants it.
@@ -131,17 +132,44 @@ def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
     assert unused == 0, f"{unused} scripted answers were never asked for"
 
 
+MakeServer = Callable[[Path, dict[str, str]], Server]
+
+
+@pytest.fixture(scope="session")
+def make_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> MakeServer:
+    """A server that does not run yet, of the form that is tested."""
+    if not IS_SCALED:
+        return Server
+    postgresql = request.getfixturevalue("postgresql")
+    env = {"REDIS_URL": request.getfixturevalue("redis_server").url, "POTOK_LEASE_S": "2"}
+    # Migrated once, as that takes longer than all the rest of a start.
+    template = {"DATABASE_URL": postgresql.create_database("migrated")}
+    Server(tmp_path_factory.mktemp("release"), env | template).manage("migrate", "-v0")
+
+    def make(data_dir: Path, more: dict[str, str]) -> Server:
+        database = {"DATABASE_URL": postgresql.create_database(template="migrated")}
+        return Pair(data_dir, env | database | more)
+
+    return make
+
+
 @pytest.fixture
 def start_server(
-    tmp_path: Path, gateway: Gateway, shared_server: Server
+    tmp_path: Path, gateway: Gateway, shared_server: Server, make_server: MakeServer
 ) -> Iterator[Callable[..., Server]]:
-    """Start a server with more environment: start_server(POTOK_DRAIN_S="1")."""
+    """Start a server with more environment: start_server(POTOK_DRAIN_S="1").
+
+    `root`: where its program is, if it is another version.
+    """
     servers: list[Server] = []
 
-    def start(**env: str) -> Server:
+    def start(root: Path = ROOT, **env: str) -> Server:
         data_dir = tmp_path / f"server-{len(servers)}"
         shutil.copytree(shared_server.data_dir / "static", data_dir / "static")
-        servers.append(Server(data_dir, env_for(gateway) | env))
+        servers.append(make_server(data_dir, env_for(gateway) | env))
+        servers[-1].root = root
         return servers[-1].start()
 
     yield start
@@ -157,22 +185,25 @@ def fresh_server(start_server: Callable[..., Server]) -> Server:
 
 @pytest.fixture(scope="session")
 def shared_server(
-    tmp_path_factory: pytest.TempPathFactory, shared_gateway: Gateway
+    tmp_path_factory: pytest.TempPathFactory, shared_gateway: Gateway, make_server: MakeServer
 ) -> Iterator[Server]:
     data_dir = tmp_path_factory.mktemp("server")
     # Compressing the static files is nearly all of a first start. They are kept from run to run;
     # `serve` sees by its own stamp whether they still are what it would collect.
     kept, collected = ROOT / "build" / "static", data_dir / "static"
     copy(kept, collected)
-    server = Server(data_dir, env_for(shared_gateway)).start()
-    # Before a test gives the gateway other models to list.
-    until(lambda: asked_for_models(shared_gateway), "the server has asked for the models")
-    stamp = ".collected"
-    if not (kept / stamp).exists() or not filecmp.cmp(kept / stamp, collected / stamp):
-        shutil.rmtree(kept, ignore_errors=True)
-        copy(collected, kept)
-    yield server
-    server.close()
+    server = make_server(data_dir, env_for(shared_gateway))
+    try:
+        server.start()
+        # Before a test gives the gateway other models to list.
+        until(lambda: asked_for_models(shared_gateway), "the server has asked for the models")
+        stamp = ".collected"
+        if not (kept / stamp).exists() or not filecmp.cmp(kept / stamp, collected / stamp):
+            shutil.rmtree(kept, ignore_errors=True)
+            copy(collected, kept)
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")
@@ -245,10 +276,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+    if IS_SCALED:
+        others = [item for item in items if not has_both_forms(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if has_both_forms(item)]
+
+
+def has_both_forms(item: pytest.Item) -> bool:
+    """Whether it is one thing to prove it of one process on SQLite, and another of several."""
+    if item.get_closest_marker("one_form"):
+        return False
+    return bool(item.get_closest_marker("django_db")) or "shared_server" in item.fixturenames
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
+from psycopg import sql
 from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery"
+WORKER_IS_READY = "This worker is ready"
 ENDED = ("complete", "stopped", "failed", "interrupted")
 
 
@@ -32,6 +35,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.command = command
+        self.root = ROOT
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(data_dir),
@@ -61,7 +65,7 @@ class Server:
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", self.command],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -79,7 +83,7 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, and the process is gone."""
-        if self._process and self.is_running:
+        if self._process:
             self._process.kill()
             self._process.wait(10)
 
@@ -127,6 +131,15 @@ class Server:
         """All that its processes have printed since the data directory was made."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
+    def wait_for_log(self, text: str, times: int = 1, deadline_s: float = 60) -> None:
+        """It has printed `text` so many times; AssertionError with its log if it ends before."""
+
+        def is_said() -> bool:
+            assert self.is_running, f"{self.command} has ended.\n{self.log[-4000:]}"
+            return self.log.count(text) >= times
+
+        until(is_said, f"{self.command} prints {text!r}", deadline_s)
+
     def manage(self, *arguments: str) -> str:
         """The output of another manage.py command under the same environment."""
         done = subprocess.run(
@@ -141,6 +154,10 @@ class Server:
         assert done.returncode == 0, f"manage.py {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
+    def stored(self) -> bytes:
+        """All that its data directory holds, the database among it."""
+        return b"".join(path.read_bytes() for path in self.data_dir.iterdir() if path.is_file())
+
     def add_user(self, username: str) -> "Client":
         """A new ordinary user, logged in."""
         create = f"User.objects.create_user({username!r}, password={PASSWORD!r})"
@@ -151,6 +168,59 @@ class Server:
         """Somebody who is not logged in."""
         self._clients.append(Client(self, headers))
         return self._clients[-1]
+
+
+class Pair(Server):
+    """The scaled form as one thing: a web process and a worker, with one data directory and log."""
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str]) -> None:
+        super().__init__(data_dir, env)
+        self.worker = Server(data_dir, command="work")
+        self.worker.env = self.env
+
+    def start(self, deadline_s: float = 60) -> "Pair":
+        """Whichever of the two doesn't run."""
+        starts = self.log.count(WORKER_IS_READY)
+        self.worker.root = self.root
+        if launched := not self.worker.is_running:
+            self.worker.launch()
+        if not super().is_running:
+            super().launch()
+        until(self._answers, f"the web process answers at {self.url}", deadline_s)
+        if launched:
+            self.worker.wait_for_log(WORKER_IS_READY, starts + 1, deadline_s)
+        return self
+
+    @property
+    def is_running(self) -> bool:
+        return super().is_running and self.worker.is_running
+
+    def kill(self) -> None:
+        self.worker.kill()
+        super().kill()
+
+    def signal(self, number: int) -> None:
+        super().signal(number)
+        self.worker.signal(number)
+
+    def stored(self) -> bytes:
+        """All that its data directory and every table of its database hold."""
+        with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+            names = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            )
+            rows = []
+            for (name,) in names.fetchall():
+                table = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(name))
+                with connection.cursor().copy(table) as copied:
+                    rows += map(bytes, copied)
+        return super().stored() + b"".join(rows)
+
+    def wait(self, deadline_s: float = 30) -> int:
+        """The exit code, which has to be the same for both."""
+        code, of_worker = super().wait(deadline_s), self.worker.wait(deadline_s)
+        assert code == of_worker, f"The web process ended with {code}, the worker with {of_worker}."
+        return code
 
 
 class Client:

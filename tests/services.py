@@ -133,11 +133,11 @@ class PostgreSQL(Service):
         )
         return self
 
-    def create_database(self, name: str = "") -> str:
-        """A new, empty database; its URL."""
+    def create_database(self, name: str = "", template: str = "template1") -> str:
+        """A new database, empty or a copy of `template`; its URL."""
         name = name or f"potok_{uuid.uuid4().hex}"
         with psycopg.connect(self.address(self.port, "postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.address(self.port, name)
 
     @staticmethod

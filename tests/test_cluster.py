@@ -11,6 +11,8 @@ import pytest
 from tests.server import ROOT, Client, free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.one_form
+
 
 @pytest.fixture
 def cluster(tmp_path, shared_server):

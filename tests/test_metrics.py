@@ -1,10 +1,13 @@
 """Figures for Prometheus, for whoever has the token."""
 
+import pytest
+
 
 def test_metrics_are_not_there_without_the_token(server, owner):
     assert owner.get("/metrics").status_code == 404
 
 
+@pytest.mark.one_form
 def test_metrics_count_what_the_process_has_in_hand(start_server, gateway):
     owner = start_server(METRICS_TOKEN="t0ken").visitor().set_up()
     assert owner.get("/metrics", Authorization="Bearer other").status_code == 404

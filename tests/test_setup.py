@@ -186,6 +186,7 @@ def test_a_start_says_where_it_is_which_gateways_it_found_and_what_to_do(fresh_s
     assert "sk-test" not in fresh_server.log
 
 
+@pytest.mark.one_form
 def test_a_second_process_on_one_data_directory_says_so_and_ends(server):
     second = Server(server.data_dir, server.env | {"PORT": "1"})
     second.env["PORT"] = str(second.port)
