@@ -106,8 +106,11 @@ class Socket(AsyncWebsocketConsumer):
             await self._send_frame({"error": "This frame was not understood."})
 
     def _watch(self, wanted: Any) -> None:
-        self._wanted = changes.Page.parse(wanted, self._language)
-        self._poke()
+        page = changes.Page.parse(wanted, self._language)
+        # A page of another version has learned so from the hello, and would misread what changed.
+        if wanted.get("protocol", PROTOCOL) == PROTOCOL:
+            self._wanted = page
+            self._poke()
 
     def _acknowledge(self, number: Any) -> None:
         if not isinstance(number, int) or isinstance(number, bool):

@@ -1,6 +1,7 @@
 """Before any view: probes, static files, going down, a first visit, how its reader likes to read."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +23,22 @@ _has_user = False
 
 
 class StaticFiles(WhiteNoiseMiddleware):
-    """WhiteNoise with whole answers: its file iterators are synchronous, which ASGI warns about."""
+    """WhiteNoise with whole answers: its file iterators are synchronous, which ASGI warns about.
+
+    In a deploy a page of the next version may ask here: its process has collected beside ours.
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        url = request.path_info
+        if url not in self.files and (found := self._collected_since(url)) is not None:
+            return self.serve(found, request)
+        return super().__call__(request)
+
+    def _collected_since(self, url: str) -> Any:
+        if not (url.startswith(self.static_prefix) and self.url_is_canonical(url)):
+            return None
+        path = Path(self.static_root, url.removeprefix(self.static_prefix))
+        return self.get_static_file(str(path), url) if path.is_file() else None
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:

@@ -133,10 +133,9 @@ function hear(text) {
   if (watched !== null) show("live")
   const frame = JSON.parse(text)
   if (frame.hello) {
-    if (frame.hello.protocol !== protocol) {
-      document.dispatchEvent(new CustomEvent("potok:outdated"))
-    }
-    watch()
+    // What another version says may mean something else here: it is for the page afresh.
+    if (frame.hello.protocol === protocol) watch()
+    else document.dispatchEvent(new CustomEvent("potok:outdated"))
     show("live")
   }
   let isWhole = true

@@ -3,12 +3,15 @@
 import fcntl
 import hashlib
 import os
+import re
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
@@ -17,6 +20,8 @@ from django.db.migrations.executor import MigrationExecutor
 from chat.catalogues import compile_catalogues
 from chat.models import Gateway, User
 from chat.models.people import OwnerExists
+
+OLD_STATIC_KEPT_S = 30 * 24 * 3600
 
 
 class Command(BaseCommand):
@@ -127,7 +132,10 @@ def is_migration_due() -> bool:
 
 
 def collect_static() -> None:
-    """Collect and compress the static files where they differ from what was collected last."""
+    """Collect and compress the static files where they differ from what was collected last.
+
+    Those of earlier versions stay for a while: pages of theirs are open, and processes may be.
+    """
     facts = hashlib.sha256()
     for finder in get_finders():
         for name, storage in finder.list([]):
@@ -136,7 +144,25 @@ def collect_static() -> None:
     stamp = settings.STATIC_ROOT / ".collected"
     if stamp.exists() and stamp.read_text() == facts.hexdigest():
         return
-    # Beside other processes, those of the version before may still serve theirs.
-    clear = settings.EMBEDDED and settings.STATIC_ROOT.exists()
-    call_command("collectstatic", interactive=False, verbosity=0, clear=clear)
+    before = hashed_names()
+    call_command("collectstatic", interactive=False, verbosity=0)
+    drop_static(before, hashed_names())
     stamp.write_text(facts.hexdigest())
+
+
+def hashed_names() -> set[str]:
+    """As the manifest that lies there has them."""
+    return set(ManifestStaticFilesStorage().hashed_files.values())
+
+
+def drop_static(before: set[str], now: set[str]) -> None:
+    """Of what isn't in use `now`, keep what was until `before` for a time, and drop what is older."""
+    limit = time.time() - OLD_STATIC_KEPT_S
+    for path in settings.STATIC_ROOT.rglob("*.*"):
+        name = re.sub(r"\.(gz|br)$", "", path.relative_to(settings.STATIC_ROOT).as_posix())
+        if path.is_dir() or name in now or name == ManifestStaticFilesStorage.manifest_name:
+            continue
+        if name in before:
+            path.touch()
+        elif path.stat().st_mtime < limit:
+            path.unlink()
