@@ -7,7 +7,9 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import OuterRef, Subquery
+from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, Generation, Message, User
 from chat.models.generations import CallEnd, Checkpoint, Outcome
@@ -72,6 +74,48 @@ def finish(generation: Generation, outcome: Outcome = COMPLETE, call: Call | Non
 def fresh(message: Message) -> Message:
     """The message as the database has it now, with nothing cached."""
     return Message.objects.get(pk=message.pk)
+
+
+@transaction.atomic
+def grow(conversation: Conversation, turns: int, text: str = "Answer {n}.") -> None:
+    """So many questions with complete replies at the end of the branch, at once.
+
+    `Question 1`, `Answer 1.` and so on; each reply's call used 3 and 5 tokens for 0.001 RUB.
+    """
+    conversation.refresh_from_db()
+    owner, through = conversation.owner, Gateway.objects.first() or gateway()
+    version = conversation.bump(sidebar=True)
+    about = {"conversation": conversation, "version": version, "status": "complete"}
+    asked = (Message(role="user", text=f"Question {n}", **about) for n in range(1, turns + 1))
+    replied = (
+        Message(role="assistant", model="m", gateway=through, text=text.format(n=n), **about)
+        for n in range(1, turns + 1)
+    )
+    rows = [row for turn in zip(asked, replied, strict=True) for row in turn]
+    Message.objects.bulk_create(rows, 500)
+    new = Message.objects.filter(conversation=conversation, version=version)
+    beside = Message.objects.filter(conversation=conversation, deleted_at=None, current=True)
+    above = beside.filter(pk__lt=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    below = beside.filter(pk__gt=OuterRef("pk")).order_by("pk").values("pk")[:1]
+    new.update(parent=Subquery(above))
+    beside.filter(chosen=None).update(chosen=Subquery(below))
+    replies = list(new.filter(role="assistant").order_by("pk"))
+    ended = {"gateway": through, "ended_at": timezone.now()}
+    attempt = {"kind": "send", "conversation": conversation, "user": owner, "status": "complete"}
+    Generation.objects.bulk_create(
+        [Generation(message=reply, finish_reason="stop", **attempt, **ended) for reply in replies],
+        500,
+    )
+    attempts = Generation.objects.filter(message=OuterRef("pk")).values("pk")[:1]
+    new.filter(role="assistant").update(generation=Subquery(attempts))
+    used = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "confidence": "exact"}
+    cost = {"cost_nano": 1_000_000, "currency": "RUB", "cost_confidence": "exact"}
+    whose = {"user": owner, "user_key": owner.key, "gateway_slug": through.slug, "model": "m"}
+    Call.objects.bulk_create(
+        [Call(message=reply, **whose, **used, **cost, **ended) for reply in replies], 500
+    )
+    conversation.leaf = replies[-1]
+    conversation.save(update_fields=["leaf"])
 
 
 def branch(conversation: Conversation) -> list[str]:

@@ -3,6 +3,8 @@
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,6 +256,26 @@ def test_a_branch_is_shown_down_the_way_that_was_chosen_last():
     assert branch(first.conversation) == ["one", "eins", "two", "zwei"]
     edited.parent.make_current()
     assert branch(first.conversation) == ["uno", "un"]
+
+
+@pytest.mark.parametrize("command", ["make_current", "edit", "delete_for_owner"])
+def test_a_command_asks_no_more_of_the_database_in_a_long_branch(command):
+    queries = []
+    for turns in (2, 200):
+        first = answer(ask("one"), "eins")
+        rows.grow(first.conversation, turns)
+        edited = answer(fresh(first).parent.edit("uno", "m", first.gateway), "un")
+        about = ()
+        if command == "edit":
+            fresh(first).parent.make_current()
+            about = ("three", "m", first.gateway)
+        message = fresh(edited if command == "delete_for_owner" else first).parent
+        with CaptureQueriesContext(connection) as asked:
+            getattr(message, command)(*about)
+        queries.append(len(asked))
+        Generation.stop_all(Generation.objects.all())
+    assert len(branch(first.conversation)) == (2 if command == "edit" else 402)
+    assert queries[0] == queries[1]
 
 
 def test_deleting_takes_what_follows():

@@ -5,7 +5,7 @@ the version that changed it last; so 'what is new since version N' has one answe
 """
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -29,6 +29,13 @@ TITLE_CHARS = 60
 
 class Conflict(Exception):
     """The command no longer fits what the conversation has become; answered 409."""
+
+
+class _Node(NamedTuple):
+    """A message's place in the tree, by keys."""
+
+    parent: int | None
+    chosen: int | None
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -194,23 +201,32 @@ class Conversation(models.Model):
 
     def set_path(self, leaf: "Message | None", version: int) -> None:
         """Make the way from the root to `leaf` the current branch."""
-        parents = dict(self.messages.filter(deleted_at=None).values_list("id", "parent_id"))
-        path: list[int] = []
-        step = leaf.pk if leaf else None
-        while step is not None:
-            path.append(step)
-            step = parents.get(step)
+        tree = self._tree()
+        path = [leaf.pk] if leaf else []
+        while path and (above := tree[path[-1]].parent):
+            path.append(above)
         on_path = set(path)
         was = set(self.messages.filter(current=True).values_list("id", flat=True))
         self.messages.filter(pk__in=was - on_path).update(current=False)
         self.messages.filter(pk__in=on_path - was).update(current=True, version=version)
-        Message.objects.bulk_update(
-            [Message(pk=p, chosen_id=c) for c, p in pairwise(path)],
-            ["chosen"],
-            500,
-        )
+        anew = [(p, c) for c, p in pairwise(path) if tree[p].chosen != c]
+        Message.objects.bulk_update([Message(pk=p, chosen_id=c) for p, c in anew], ["chosen"], 500)
         self.leaf = leaf
         self.save(update_fields=["leaf"])
+
+    def end_below(self, message: "Message | None") -> "Message | None":
+        """The last message down the way from this one that was chosen last."""
+        if message is None:
+            return None
+        tree, pk = self._tree(), message.pk
+        while (chosen := tree[pk].chosen) in tree:
+            pk = chosen
+        return self.messages.get(pk=pk)
+
+    def _tree(self) -> "dict[int | None, _Node]":
+        """Every message that isn't deleted, by its key, in one query however many there are."""
+        rows = self.messages.filter(deleted_at=None).values_list("id", "parent_id", "chosen_id")
+        return {pk: _Node(parent, chosen) for pk, parent, chosen in rows}
 
     def _ask(self, leaf: "Message | None", text: str, model: str, gateway: Gateway) -> "Message":
         version = self.bump(sidebar=True)
@@ -245,6 +261,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def of(self, user: "User") -> Self:
         """The messages that this person may see and command."""
         return self.filter(conversation__owner=user, conversation__deleted_at=None, deleted_at=None)
+
+    def under_way(self) -> Self:
+        return self.filter(status__in=[Message.Status.QUEUED, Message.Status.STREAMING])
 
     def for_display(self) -> Self:
         """With all that a rendered message shows, in a fixed number of queries."""
@@ -400,7 +419,7 @@ class Message(models.Model):
             raise Conflict
         if reply := self._unasked():
             return self._reword(reply, text, model, gateway)
-        if any(message.is_open for message in self.conversation.branch()):
+        if self.conversation.branch().under_way().exists():
             raise Conflict
         conversation = self.conversation
         version = conversation.bump(branch=True)
@@ -437,11 +456,10 @@ class Message(models.Model):
     def make_current(self) -> None:
         """Show the branch on which this message lies, down the way that was chosen last."""
         self._lock()
+        if self.deleted_at is not None:
+            return
         version = self.conversation.bump(branch=True)
-        end = self
-        while chosen := Message.objects.filter(pk=end.chosen_id, deleted_at=None).first():
-            end = chosen
-        self.conversation.set_path(end, version)
+        self.conversation.set_path(self.conversation.end_below(self), version)
 
     @transaction.atomic
     def delete_for_owner(self) -> None:
@@ -458,10 +476,7 @@ class Message(models.Model):
         Generation.stop_all(conversation.generations.filter(message__in=gone))
         version = conversation.bump(sidebar=True, branch=True)
         sibling = conversation.messages.filter(parent=self.parent, deleted_at=None).last()
-        end = sibling or self.parent
-        while end and (chosen := Message.objects.filter(pk=end.chosen_id, deleted_at=None).first()):
-            end = chosen
-        conversation.set_path(end, version)
+        conversation.set_path(conversation.end_below(sibling or self.parent), version)
 
     def _lock(self) -> None:
         conversation = self.conversation
@@ -483,7 +498,7 @@ class Message(models.Model):
 
     def _answer_again(self, kind: str, model: str, gateway: Gateway | None) -> "Message":
         conversation = self.conversation
-        if any(message.is_open for message in conversation.branch()):
+        if conversation.branch().under_way().exists():
             raise Conflict
         version = conversation.bump(sidebar=True, branch=True)
         sibling = Message.objects.create(
