@@ -164,6 +164,12 @@ class Server:
         self.manage("shell", "-v0", "-c", f"from chat.models import User; {create}")
         return self.visitor().log_in(username)
 
+    def grow(self, conversation: str, turns: int) -> None:
+        """So many questions and answers more in a conversation; see tests.rows.grow."""
+        found = f"Conversation.objects.get(uuid={conversation!r})"
+        names = "from chat.models import Conversation; from tests import rows"
+        self.manage("shell", "-v0", "-c", f"{names}; rows.grow({found}, {turns})")
+
     def visitor(self, **headers: str) -> "Client":
         """Somebody who is not logged in."""
         self._clients.append(Client(self, headers))

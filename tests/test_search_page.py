@@ -28,7 +28,7 @@ def test_a_question_and_its_answer_are_found_and_lead_to_their_place(owner, gate
     conversation = owner.send(f"Where is <b>{word}</b>?")
     reply = owner.wait_for_reply(conversation, "complete")
     page = search(owner, word)
-    assert passages(page)[0] == f"/c/{conversation}/#m-{reply['id']}"
+    assert passages(page)[0] == f"/c/{conversation}/?at={reply['id']}#m-{reply['id']}"
     assert len(passages(page)) == 2
     assert f"Here is the <mark>{word.upper()}</mark> itself" in page.text
     # What was written is text, whatever it looks like.

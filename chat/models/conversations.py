@@ -318,6 +318,10 @@ class Message(models.Model):
     def __str__(self) -> str:
         return f"{self.role} {self.uuid}"
 
+    def get_absolute_url(self) -> str:
+        """The page around it, for one that is on the current branch."""
+        return f"{self.conversation.get_absolute_url()}?at={self.uuid}#m-{self.uuid}"
+
     @property
     def is_reply(self) -> bool:
         return self.role == self.Role.ASSISTANT

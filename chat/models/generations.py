@@ -138,6 +138,7 @@ class Generation(models.Model):
             models.Index(
                 fields=["owner"], name="generation_running", condition=Q(status=Status.STREAMING)
             ),
+            models.Index(fields=["conversation", "status"], name="generation_busy"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -11,6 +11,7 @@ from django.utils import translation
 from chat.models import Conversation, Message, User
 from chat.rendering.thread import Shown, shown
 
+from . import window
 from .live import Op, Position
 from .sidebar import sidebar
 
@@ -21,10 +22,12 @@ T = TypeVar("T")
 class Page:
     """What a page says that it shows: versions as they were when it was rendered.
 
+    span: the part of the conversation that it holds.
     cursors: what it has of running replies, by message: (generation, reasoning length, text length).
     """
 
     conversation: UUID | None = None
+    span: window.Span = window.WHOLE
     version: int = 0
     sidebar_version: int = -1
     language: str = "en"
@@ -46,6 +49,7 @@ class Page:
             raise ValueError("cursors is an object")
         return cls(
             conversation=UUID(conversation) if conversation else None,
+            span=window.Span.parse(wanted.get("first"), wanted.get("last")),
             version=version,
             sidebar_version=sidebar_version,
             language=language,
@@ -81,12 +85,16 @@ class Followed:
 
 @dataclass(frozen=True)
 class Found:
-    """`afresh`: the messages that the ops bring whole, with the text that their row had."""
+    """`afresh`: the messages that the ops bring whole, with the text that their row had.
+
+    `is_all`: the ops bring all messages of the page, and any other is no longer there.
+    """
 
     ops: list[Op]
     page: Page
     running: list[Message]
     afresh: frozenset[str] = frozenset()
+    is_all: bool = False
 
 
 def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
@@ -126,14 +134,15 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
 def _in_conversation(
     ops: list[Op], conversation: Conversation, page: Page, following: dict[str, Followed]
 ) -> Found:
-    branch = conversation.branch().for_display().select_related("conversation", "parent")
     version = conversation.version
-    if conversation.branch_version > page.version:
-        changed = list(branch)
+    is_all = conversation.branch_version > page.version
+    if is_all:
+        part = window.anew(conversation, page.span)
+        changed, page = part.rows, replace(page, span=part.span)
         afresh = frozenset(str(m.uuid) for m in changed)
-        html = _render("_thread.html", {"thread": shown(changed)})
-        ops.append(["thread", conversation.version, html])
+        ops.append(["thread", conversation.version, _render("_part.html", part.context)])
     else:
+        branch = page.span.of(conversation).for_display().select_related("conversation", "parent")
         new = Q(version__gt=page.version)
         live = Q(status=Message.Status.STREAMING) | Q(uuid__in=list(following))
         changed = list(branch.filter(new | live))
@@ -146,7 +155,7 @@ def _in_conversation(
     if version != page.version:
         ops.append(["title", version, conversation.title])
     running = [m for m in changed if m.status == Message.Status.STREAMING]
-    return Found(ops, replace(page, version=version), running, afresh)
+    return Found(ops, replace(page, version=version), running, afresh, is_all)
 
 
 def _is_unfinished(m: Message | Shown, followed: Followed | None) -> bool:

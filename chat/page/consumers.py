@@ -219,7 +219,8 @@ class Socket(AsyncWebsocketConsumer):
         if found.ops:
             await self._send_frame({"ops": found.ops})
         self._page = found.page
-        for reply in ended:
+        gone = [r for r in self._following if found.is_all and r.uuid not in found.afresh]
+        for reply in {*ended, *gone}:
             del self._following[reply]
             live_replies.leave(reply)
         for reply in self._following:

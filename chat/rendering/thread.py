@@ -6,6 +6,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.db.models import Q
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
@@ -212,10 +213,13 @@ def _turns(rows: Sequence[Message]) -> dict[int | None, list[tuple[int, UUID]]]:
     if not rows:
         return turns
     parents = [row.parent_id for row in rows if row.parent_id]
-    siblings = Message.objects.filter(conversation=rows[0].conversation_id, deleted_at=None)
-    if len(parents) == len(rows):
-        siblings = siblings.filter(parent__in=parents)
-    for pk, uuid, parent in siblings.order_by("id").values_list("id", "uuid", "parent_id"):
+    beside = Q(parent__in=parents)
+    if len(parents) < len(rows):
+        beside |= Q(parent=None, conversation=rows[0].conversation_id)
+    siblings = Message.objects.filter(beside, deleted_at=None)
+    # Sorted here: asked for by key, SQLite would read all messages there are in that order.
+    found = siblings.order_by().values_list("id", "uuid", "parent_id")
+    for pk, uuid, parent in sorted(found):
         turns.setdefault(parent, []).append((pk, uuid))
     return turns
 

@@ -19,6 +19,8 @@ function show(id) {
 
 document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie)
+  const edges = ["earlier", "later"].map((id) => document.querySelector(`#${id} a`)?.dataset.edge)
+  event.detail.headers["Potok-Span"] = edges.join()
   // A form's address may have changed since htmx read it: the first send gives it a conversation.
   if (event.target.matches("form")) event.detail.path = event.target.getAttribute("action")
 })
@@ -39,8 +41,12 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (key) key.value = newKey()
 })
 
-document.addEventListener("htmx:sendError", () => show("alert-network"))
-document.addEventListener("htmx:timeout", () => show("alert-network"))
+// Reading on is tried again by scrolling on; nothing is lost.
+const isReading = (event) => event.target.closest?.(".edge")
+
+document.addEventListener("htmx:sendError", (event) => isReading(event) || show("alert-network"))
+document.addEventListener("htmx:timeout", (event) => isReading(event) || show("alert-network"))
 document.addEventListener("htmx:responseError", (event) => {
+  if (isReading(event)) return
   if (!event.detail.xhr.getResponseHeader("HX-Retarget")) show("alert-server")
 })

@@ -1,14 +1,16 @@
 // Keeps the end in view while text arrives, until the reader leaves it. Growth of the page never
-// counts as leaving, and only the reader's own way back to the end counts as returning.
+// counts as leaving, and only the reader's own way back to the end counts as returning. What is
+// loaded above leaves the reader where they are.
 const NEAR_PX = 8
 const BACKWARDS = new Set(["PageUp", "Home", "ArrowUp"])
+const AHEAD = "100%"
 
 class FollowScroll extends HTMLElement {
   connectedCallback() {
     this.messages = this.querySelector("#messages")
     this.latest = document.getElementById("latest")
     this.top = 0
-    this.follow(!location.hash)
+    this.follow(!this.find())
     const growth = new ResizeObserver(() => this.follow(this.following))
     growth.observe(this.messages)
     growth.observe(this)
@@ -17,17 +19,64 @@ class FollowScroll extends HTMLElement {
     this.addEventListener("touchmove", () => this.leave(), { passive: true })
     this.addEventListener("pointerdown", (event) => event.target === this && this.leave())
     this.addEventListener("keydown", (event) => BACKWARDS.has(event.key) && this.leave())
-    // What is opened under the pointer stays there.
-    this.addEventListener("click", (event) => event.target.closest("summary") && this.leave(true))
+    // What is opened under the pointer stays there, and another version stands where this one stood.
+    const staying = "summary, [name^=branch]"
+    this.addEventListener("click", (event) => event.target.closest(staying) && this.leave(true))
     document.addEventListener("selectionchange", () => this.selecting() && this.leave())
     document.addEventListener("potok:sent", () => this.follow(true))
-    this.latest?.addEventListener("click", () => this.follow(true))
+    this.latest?.addEventListener("click", () => this.toEnd())
+    addEventListener("hashchange", () => this.find())
+    this.readOn()
+  }
+
+  /** Whether the end of what the page holds is the end of the conversation. */
+  get hasEnd() {
+    return !this.querySelector("#later a")
   }
 
   follow(following) {
-    this.following = following
-    if (following) this.scrollTop = this.scrollHeight
+    this.following = following && this.hasEnd
+    if (this.following) this.scrollTop = this.scrollHeight
     this.showLatest()
+  }
+
+  toEnd() {
+    if (this.hasEnd) this.follow(true)
+    else location.assign(document.getElementById("state").dataset.address)
+  }
+
+  /** Goes to the message that the address names; the page around it, if it isn't on this one. */
+  find() {
+    const message = /^#m-([\da-f-]{36})$/.exec(location.hash)?.[1]
+    const place = message && document.getElementById(`m-${message}`)
+    if (place) {
+      this.leave(true)
+      place.scrollIntoView()
+    } else if (message && new URLSearchParams(location.search).get("at") !== message) {
+      location.replace(`?at=${message}${location.hash}`)
+    }
+    return Boolean(place)
+  }
+
+  /** Loads what comes before and after, a screen before the reader gets there. */
+  readOn() {
+    const near = (entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) target.click()
+    }
+    const observer = new IntersectionObserver(near, { root: this, rootMargin: `${AHEAD} 0px` })
+    const observe = () => {
+      observer.disconnect()
+      this.querySelectorAll(".edge a").forEach((link) => observer.observe(link))
+    }
+    document.addEventListener("htmx:load", observe)
+    document.addEventListener("htmx:beforeSwap", ({ detail: { requestConfig } }) => {
+      const isAbove = requestConfig.elt.closest("#earlier")
+      this.below = isAbove && !this.following ? this.scrollHeight - this.scrollTop : null
+    })
+    document.addEventListener("htmx:afterSwap", () => {
+      if (this.below) this.scrollTop = this.scrollHeight - this.below
+    })
+    document.addEventListener("htmx:afterSettle", () => { this.below = null })
   }
 
   leave(isAlways = false) {
@@ -38,7 +87,7 @@ class FollowScroll extends HTMLElement {
   scrolled() {
     const isDownwards = this.scrollTop >= this.top
     this.top = this.scrollTop
-    if (isDownwards && this.isAtEnd && !this.selecting()) this.following = true
+    if (isDownwards && this.isAtEnd && this.hasEnd && !this.selecting()) this.following = true
     this.showLatest()
   }
 
@@ -52,7 +101,7 @@ class FollowScroll extends HTMLElement {
   }
 
   showLatest() {
-    if (this.latest) this.latest.hidden = this.following || this.isAtEnd
+    if (this.latest) this.latest.hidden = this.following || (this.isAtEnd && this.hasEnd)
   }
 }
 

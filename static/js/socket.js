@@ -8,11 +8,11 @@
      ["trim",  message, part, index]            the part ends before block `index`
      ["shell", message, version, html]          all of a message but its blocks
      ["article", message, version, after, html] a whole message, and which one it follows
-     ["thread", version, html]                  all messages anew
+     ["thread", version, html]                  all messages of the page anew, and its edges
      ["sidebar", version, html], ["title", version, title]
    Each may be applied twice or late and leaves the page the same: an older version is passed over,
    and an `at` that doesn't fit asks for everything anew.
-   Up: {"watch": {...}} on every open and change of address, {"ack": n}. */
+   Up: {"watch": {...}} on every open and change of what the page holds, {"ack": n}. */
 
 const SILENCE_MS = 8000
 const CONNECT_MS = 1500
@@ -30,6 +30,7 @@ let last = 0
 let unacked = 0
 let ackTimer = 0
 let watched = null
+let threadVersion = 0
 const cursors = {}
 
 // --- the connection ------------------------------------------------------------------------------
@@ -97,14 +98,23 @@ addEventListener("offline", () => show("offline"))
 
 function state() { return document.getElementById("state").dataset }
 
+/** The message at an end of what the page holds, where there are more beyond it. */
+const edge = (id) => document.querySelector(`#${id} a`)?.dataset.edge ?? null
+
+const held = () => [state().conversation, edge("earlier"), edge("later")].join()
+
 function watch() {
   if (!socket || socket.readyState !== WebSocket.OPEN) return
   const { conversation, version } = state()
-  watched = conversation || ""
+  watched = held()
   socket.send(JSON.stringify({ watch: {
     protocol, conversation: conversation || null, version: Number(version || 0),
-    sidebar: Number(el("sidebar").dataset.version), cursors: running(),
+    first: edge("earlier"), last: edge("later"), sidebar: Number(el("sidebar").dataset.version), cursors: running(),
   } }))
+}
+
+function watchWhatIsHeld() {
+  if (socket && watched !== null && watched !== held()) watch()
 }
 
 /** What the page has of the replies that still run: so much needs not be sent again. */
@@ -142,6 +152,7 @@ function hear(text) {
   for (const op of frame.ops ?? []) isWhole = apply[op[0]](...op.slice(1)) !== false && isWhole
   if (frame.ops) document.dispatchEvent(new CustomEvent("potok:changed"))
   if (!isWhole) return start()
+  watchWhatIsHeld()
   Object.assign(cursors, frame.cursors)
   last = frame.n
   unacked += text.length
@@ -151,7 +162,7 @@ function hear(text) {
 
 /** Something didn't fit: have everything of this page sent anew. */
 function start() {
-  state().version = 0
+  state().version = threadVersion = 0
   for (const message of Object.keys(cursors)) delete cursors[message]
   watch()
 }
@@ -247,7 +258,7 @@ const apply = {
   },
 
   thread(version, html) {
-    if (Number(state().version) >= version && Number(state().version)) return
+    if (Math.max(Number(state().version), threadVersion) >= version) return
     state().version = version
     swap(el("messages"), html, "innerHTML")
   },
@@ -276,11 +287,21 @@ function swap(target, html, swapStyle) {
 
 // The socket may have brought a message before the answer to the POST that made it, or a newer state.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  const { target, xhr } = event.detail
+  const { target, xhr, requestConfig: { elt } } = event.detail
   if (xhr.status >= 400) return
-  if (target.id === "messages") {
-    const isGrowing = event.detail.requestConfig.elt.id === "composer"
-    if (!isGrowing) return
+  if (elt.closest(".edge")) {
+    // Another thread has taken the place of the one whose edge this was.
+    if (!elt.isConnected) event.detail.shouldSwap = false
+  } else if (target.id === "messages" && elt.id !== "composer") {
+    const version = Number(xhr.getResponseHeader("Potok-Version"))
+    if (Number(state().version) > version) event.detail.shouldSwap = false
+    else threadVersion = version
+  } else if (target.id === "messages") {
+    // What is sent from the middle of a conversation is seen at its end.
+    if (edge("later")) {
+      event.detail.shouldSwap = false
+      return location.assign(state().address)
+    }
     const answer = parse(event.detail.serverResponse)
     for (const article of answer.querySelectorAll("article")) {
       if (el(article.id)) article.remove()
@@ -296,8 +317,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 })
 
 // A first send gives the page its conversation; going back takes it away again.
-document.addEventListener("htmx:afterSettle", () => {
-  if (socket && watched !== null && watched !== (state().conversation || "")) watch()
+document.addEventListener("htmx:afterSettle", watchWhatIsHeld)
+
+// Older messages came as of a version that the page may have left behind.
+document.addEventListener("htmx:afterSwap", ({ detail: { xhr } }) => {
+  const loaded = Number(xhr?.getResponseHeader("Potok-Version"))
+  if (loaded && loaded < Number(state().version)) state().version = loaded
 })
 
 connect()

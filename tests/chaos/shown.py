@@ -142,7 +142,8 @@ class Shown:
         if self.version and self.version >= version:
             return
         self.state["data-version"] = str(version)
-        self.messages.fill(parse(html).children)
+        # Beside the messages come the edges of what the page holds.
+        self.messages.fill([each for each in parse(html).elements if each.tag == "article"])
 
     def put_sidebar(self, version: int, _html: str) -> None:
         self.sidebar["data-version"] = str(max(version, int(self.sidebar["data-version"])))

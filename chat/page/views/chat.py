@@ -13,6 +13,7 @@ from chat.models.language_models import offers, preferred
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 
+from .. import window
 from ..access import for_conversation, is_mine, member_only, see_other
 from ..forms import RenameForm, SendForm
 from ..middleware import refuse
@@ -28,7 +29,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @for_conversation("GET")
 def conversation(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    """The whole page; for htmx, which has a part of the messages, what comes before or after."""
+    if request.htmx and ("before" in request.GET or "after" in request.GET):
+        return _part(request, conversation)
     return _page(request, conversation)
+
+
+def _part(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    part = window.asked_for(request.GET, conversation)
+    if part is None:
+        # The branch has become another one, and the socket is about to say so.
+        return HttpResponse(status=204)
+    edge = "earlier" if "before" in request.GET else "later"
+    response = render(request, "_part.html", part.context | {"edge": edge})
+    response["Potok-Version"] = conversation.version
+    return response
 
 
 @member_only
@@ -119,9 +134,10 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The whole page. With `sent`, a form that was refused: its text and its error are kept."""
-    rows: list[Message] = []
+    part = None
     if conversation is not None:
-        rows = list(conversation.branch().for_display().select_related("conversation"))
+        part = window.asked_for(request.GET, conversation) or window.newest(conversation)
+    rows = part.rows if part else []
     thread = shown(rows)
     used = next((row for row in reversed(rows) if row.model), None)
     # As the conversation goes on, or as its owner likes to begin one.
@@ -139,6 +155,7 @@ def _page(
     }
     context = {
         "conversation": conversation,
+        "window": part,
         "thread": thread,
         "sidebar": sidebar(request.user),
         "sidebar_version": request.user.version,

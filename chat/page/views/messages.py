@@ -13,6 +13,7 @@ from chat.models.language_models import Destination
 from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
+from .. import window
 from ..access import for_message, see_other
 from ..forms import CommandForm, ModelForm, SendForm
 from ..middleware import refuse
@@ -42,11 +43,14 @@ def _article(request: HttpRequest, message: Message) -> HttpResponse:
 
 
 def _thread(request: HttpRequest, message: Message) -> HttpResponse:
-    """The whole branch, which has become another one."""
+    """The branch, which has become another one, as far as the page held it."""
     if not request.htmx:
         return see_other(message.conversation)
-    rows = message.conversation.branch().for_display().select_related("conversation")
-    return render(request, "_thread.html", {"thread": shown(rows)})
+    message.conversation.refresh_from_db(fields=["version"])
+    part = window.anew(message.conversation, window.held(request), message.uuid)
+    response = render(request, "_part.html", part.context)
+    response["Potok-Version"] = message.conversation.version
+    return response
 
 
 def _moved_on() -> str:
