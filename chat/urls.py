@@ -25,6 +25,7 @@ urlpatterns = [
     path("m/<str:uuid>/continue/", messages.go_on, name="continue"),
     path("m/<str:uuid>/edit/", messages.edit, name="edit"),
     path("m/<str:uuid>/delete/", messages.delete, name="delete_message"),
+    path("m/<str:uuid>/fork/", messages.fork, name="fork"),
     path("m/<str:uuid>/branch/", messages.branch, name="branch"),
     path("m/<str:uuid>/text/", messages.text, name="text"),
     path("m/<str:uuid>/pictures/<int:number>/", messages.picture, name="picture"),

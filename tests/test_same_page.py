@@ -189,8 +189,8 @@ def test_what_waits_is_changed_deleted_and_sent_now(gateway, open_page, page, ow
     form = page.locator("form.edit")
     form.locator("textarea").fill("The second, in better words")
     form.locator("[name=save]").click()
-    page.once("dialog", lambda dialog: dialog.accept())
     questions.nth(2).locator("[name=delete]").click()
+    page.get_by_role("dialog").locator("[name=confirm]").click()
     expect(replies).to_have_count(2)
     for window in (page, tab):
         second = window.locator("[data-role=user]").nth(1)

@@ -157,3 +157,113 @@ def test_5_9_without_javascript_the_parameters_are_a_page(gateway, owner, open_p
     owner.wait_for_reply(conversation, "complete")
     assert beside(gateway.calls[-1]) == {"temperature": 1.2}
     until(lambda: len(gateway.calls) == 2, "both questions were asked")
+
+
+# --- 8: branches, deleting, forks, a reply's text ---------------------------------------------------
+
+
+@pytest.fixture
+def answered(gateway, page) -> Page:
+    """A conversation with one question and its answer."""
+    gateway.reply("First answer.")
+    live(page)
+    ask(page, "A question")
+    page.locator(ENDED).wait_for()
+    return page
+
+
+def outer(page: Page) -> str:
+    return str(page.locator("#messages").evaluate("e => e.outerHTML"))
+
+
+def test_5_8_which_version_is_shown_survives_a_reload(gateway, answered):
+    gateway.reply("Second answer.")
+    answered.locator(f"{REPLY} [name=regenerate]").click()
+    expect(answered.locator(ENDED)).to_contain_text("Second answer.")
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("2/2")
+    answered.locator(f"{REPLY} [name=branch-prev]").click()
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("1/2")
+    answered.reload()
+    expect(answered.locator(f"{REPLY} .versions")).to_contain_text("1/2")
+    expect(answered.locator(ENDED)).to_contain_text("First answer.")
+
+
+def test_5_8_deleting_says_how_many_go_also_on_branches_below(gateway, answered):
+    gateway.reply("Second answer.")
+    answered.locator(f"{REPLY} [name=regenerate]").click()
+    expect(answered.locator(ENDED)).to_contain_text("Second answer.")
+    answered.locator("[data-role=user]").hover()
+    answered.locator("[data-role=user] [name=delete]").click()
+    dialog = answered.get_by_role("dialog", name="Delete 3 messages?")
+    expect(dialog).to_contain_text("A question")
+    expect(dialog).to_contain_text("in all versions")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(answered.locator("article")).to_have_count(2)
+    answered.locator("[data-role=user] [name=delete]").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(answered.locator("article")).to_have_count(0)
+    expect(dialog).to_be_hidden()
+
+
+@pytest.mark.parametrize("locale", ["ru"])
+def test_5_8_the_number_is_declined(answered):
+    answered.locator("[data-role=user]").hover()
+    answered.locator("[data-role=user] [name=delete]").click()
+    expect(answered.get_by_role("dialog", name="Удалить 2 сообщения?")).to_be_visible()
+
+
+def test_5_8_a_conversation_goes_on_elsewhere_from_any_reply(gateway, answered):
+    gateway.reply("Elsewhere.")
+    here = answered.url
+    answered.locator(f"{REPLY} [name=fork]").click()
+    expect(answered).not_to_have_url(here)
+    expect(answered.locator("#title")).to_have_text("A question")
+    expect(answered.locator(ENDED)).to_contain_text("First answer.")
+    ask(answered, "And here?")
+    expect(answered.locator(ENDED)).to_contain_text("Elsewhere.")
+    sent = [m["content"] for m in gateway.calls[-1].json["messages"]]
+    assert sent == ["A question", "First answer.", "And here?"]
+    answered.goto(here)
+    expect(answered.locator("article")).to_have_count(2)
+
+
+def test_5_8_a_replys_text_is_changed_in_all_tabs_and_marked(gateway, answered, open_page, owner):
+    gateway.reply("Thank you.")
+    other = open_page(owner)
+    live(other, answered.url)
+    answered.locator(f"{REPLY} [name=edit]").click()
+    answered.locator(f"{REPLY} .edit textarea").fill("Another *answer*.")
+    answered.locator(f"{REPLY} .edit [name=save]").click()
+    for page in (answered, other):
+        expect(page.locator(f"{REPLY} [data-part=body]")).to_have_text("Another answer.")
+        expect(page.locator(f"{REPLY} .edited")).to_have_text("edited")
+        expect(page.locator(f"{REPLY} [data-part=usage]")).to_be_attached()
+    answered.bring_to_front()
+    expect(text_field(answered)).to_be_focused()
+    assert outer(answered) == outer(other)
+    other.reload()
+    assert outer(answered) == outer(other)
+    ask(answered, "Go on")
+    answered.locator("article:nth-child(4)[data-status=complete]").wait_for()
+    assert gateway.calls[-1].json["messages"][1]["content"] == "Another *answer*."
+
+
+def test_5_8_without_javascript_a_message_is_counted_deleted_changed_and_forked(
+    gateway, owner, open_page
+):
+    gateway.reply("First answer.")
+    conversation = owner.send("A question")
+    owner.wait_for_reply(conversation, "complete")
+    page = open_page(owner, java_script_enabled=False)
+    page.goto(f"/c/{conversation}/")
+    page.locator(f"{REPLY} [name=edit]").click()
+    page.locator("textarea").fill("Another answer.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(f"{REPLY} [data-part=body]")).to_have_text("Another answer.")
+    page.locator(f"{REPLY} [name=fork]").click()
+    expect(page).not_to_have_url(re.compile(conversation))
+    page.locator("[data-role=user] [name=delete]").click()
+    expect(page.get_by_role("heading")).to_have_text("Delete 2 messages?")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("article")).to_have_count(0)
+    assert len(owner.export(conversation)["messages"]) == 2

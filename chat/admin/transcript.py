@@ -43,7 +43,7 @@ def of(conversation: Conversation, page: str) -> dict[str, Any]:
     tree = Tree(conversation)
     here = Paginator(tree.order, MESSAGES_A_PAGE).get_page(page)
     rows = conversation.messages.filter(pk__in=here.object_list).for_display()
-    rows = rows.prefetch_related("calls__price")
+    rows = rows.prefetch_related("calls__price", "revisions")
     entries = {m.row.pk: tree.entry(m) for m in shown(rows, is_read_only=True)}
     problems = [pk for pk in tree.order if tree.nodes[pk].status in ENDED_BADLY]
     calls = Call.objects.filter(message__conversation=conversation)

@@ -10,6 +10,7 @@ from .generations import Call, Generation
 from .logins import LoginAttempt
 from .pictures import Picture
 from .prices import Listed, Price
+from .revisions import Revision
 
 __all__ = [
     "Call",
@@ -24,5 +25,6 @@ __all__ = [
     "Message",
     "Picture",
     "Price",
+    "Revision",
     "User",
 ]

@@ -65,6 +65,10 @@ class Conversation(models.Model):
     leaf = models.ForeignKey(
         "Message", models.SET_NULL, null=True, editable=False, related_name="+"
     )
+    # The message of another conversation up to which this one was copied.
+    forked_from = models.ForeignKey(
+        "Message", models.SET_NULL, null=True, editable=False, related_name="forks"
+    )
     # Sent with each question from then on; nothing of it where it isn't set.
     system_prompt = models.TextField(_("system prompt"), blank=True, default="", db_default="")
     parameters = models.JSONField(_("parameters"), default=dict, blank=True, db_default=NONE)
@@ -199,6 +203,14 @@ class Conversation(models.Model):
         message.make_current()
         return self.leaf
 
+    def way_to(self, message: "Message") -> list["Message"]:
+        """From the root to this message, whether its branch is current or not."""
+        tree, path = self._tree(), [message.pk]
+        while above := tree[path[-1]].parent:
+            path.append(above)
+        rows = self.messages.in_bulk(path)
+        return [rows[pk] for pk in reversed(path)]
+
     def set_path(self, leaf: "Message | None", version: int) -> None:
         """Make the way from the root to `leaf` the current branch."""
         tree = self._tree()
@@ -302,6 +314,8 @@ class Message(models.Model):
     links = models.JSONField(default=list)
     version = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
+    # When a person gave a reply other words; what it said is among its revisions.
+    edited_at = models.DateTimeField(_("changed"), null=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True)
 
     objects = MessageQuerySet.as_manager()
@@ -362,7 +376,7 @@ class Message(models.Model):
         """End the running attempt, or the queued one before a call is made; nothing if it has ended."""
         from .generations import Generation
 
-        self._lock()
+        self.lock()
         if self.generation_id:
             Generation.stop_all(Generation.objects.filter(pk=self.generation_id))
 
@@ -375,7 +389,7 @@ class Message(models.Model):
         the queue goes now, and what runs ahead of it is stopped. Raises Conflict for any other one
         that is open, or complete.
         """
-        self._lock()
+        self.lock()
         if self.can_go_now:
             self.generation.waits_for.stop()
             self.generation.release()
@@ -395,7 +409,7 @@ class Message(models.Model):
     @transaction.atomic
     def regenerate(self, model: str = "", gateway: Gateway | None = None) -> "Message":
         """A sibling of this reply with another answer; returns it. Raises Conflict while it runs."""
-        self._lock()
+        self.lock()
         if not self.is_reply or self.is_open:
             raise Conflict
         return self._answer_again("regenerate", model or self.model, gateway or self.gateway)
@@ -403,7 +417,7 @@ class Message(models.Model):
     @transaction.atomic
     def go_on(self) -> "Message":
         """Continue a reply that was cut, at the end of its branch; raises Conflict elsewhere."""
-        self._lock()
+        self.lock()
         if not self.can_continue or self.conversation.leaf_id != self.pk:
             raise Conflict
         self.version = self.conversation.bump(sidebar=True)
@@ -418,7 +432,7 @@ class Message(models.Model):
         A question that no model was asked yet is changed where it stands. Raises Conflict while
         another one is being answered.
         """
-        self._lock()
+        self.lock()
         if self.is_reply:
             raise Conflict
         if reply := self._unasked():
@@ -459,7 +473,7 @@ class Message(models.Model):
     @transaction.atomic
     def make_current(self) -> None:
         """Show the branch on which this message lies, down the way that was chosen last."""
-        self._lock()
+        self.lock()
         if self.deleted_at is not None:
             return
         version = self.conversation.bump(branch=True)
@@ -470,7 +484,7 @@ class Message(models.Model):
         """Hide this message and all that follows it on any branch; what runs there is cancelled."""
         from .generations import Generation
 
-        self._lock()
+        self.lock()
         conversation = self.conversation
         gone = self._subtree()
         conversation.messages.filter(pk__in=gone).update(
@@ -482,12 +496,19 @@ class Message(models.Model):
         sibling = conversation.messages.filter(parent=self.parent, deleted_at=None).last()
         conversation.set_path(conversation.end_below(sibling or self.parent), version)
 
-    def _lock(self) -> None:
+    def lock(self) -> None:
         conversation = self.conversation
         conversation.lock()
         self.refresh_from_db()
         # Refreshing dropped it, and the caller would go on with another one than we change here.
         self.conversation = conversation
+
+    def reach(self) -> tuple[int, bool]:
+        """How many messages go when this one is deleted, and whether they are on several branches."""
+        tree = self.conversation._tree()
+        gone = [pk for pk in self._subtree() if pk in tree]
+        parents = [tree[pk].parent for pk in gone if pk != self.pk]
+        return len(gone), len(set(parents)) < len(parents)
 
     def _subtree(self) -> list[int]:
         children: dict[int | None, list[int]] = {}

@@ -165,7 +165,9 @@ def _is_unfinished(m: Message | Shown, followed: Followed | None) -> bool:
 
 def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
     """A followed reply keeps its blocks, and only what surrounds them is brought up to date."""
-    if followed is None or (followed.is_done and followed.is_broken):
+    # What was streamed isn't what a person has made of it since.
+    is_another = followed is not None and (followed.is_broken or m.row.edited_at is not None)
+    if followed is None or (followed.is_done and is_another):
         if followed is None and m.version <= page.version:
             return []
         before = str(m.row.parent.uuid) if m.row.parent else None

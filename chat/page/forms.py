@@ -103,11 +103,10 @@ class FavouriteForm(ModelForm):
         return model
 
 
-class SendForm(ModelForm):
-    """A question: text, model, gateway, client_key, parent."""
+class TextForm(CommandForm):
+    """A message's words."""
 
     text = Typed(required=False)
-    parent = Typed(required=False)
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
@@ -124,6 +123,12 @@ class SendForm(ModelForm):
                 code="too_long",
             )
         return text
+
+
+class SendForm(ModelForm, TextForm):
+    """A question: text, model, gateway, client_key, parent."""
+
+    parent = Typed(required=False)
 
     def clean_parent(self) -> UUID | None:
         parent: str = self.cleaned_data["parent"]

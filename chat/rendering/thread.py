@@ -175,7 +175,15 @@ class Shown:
 
     @property
     def can_edit(self) -> bool:
-        return not self.row.is_reply and not self.is_read_only
+        return not (self.row.is_reply and (self.is_open or not self.text)) and not self.is_read_only
+
+    @property
+    def can_fork(self) -> bool:
+        return self.row.is_reply and not self.is_open and not self.is_read_only
+
+    @property
+    def is_edited(self) -> bool:
+        return self.row.edited_at is not None
 
     @property
     def can_delete(self) -> bool:

@@ -48,7 +48,7 @@ form.addEventListener("htmx:afterRequest", (event) => {
 })
 
 // A command takes its button away; the focus goes to where the next thing is written.
-messages.addEventListener("htmx:afterRequest", () => {
+document.addEventListener("potok:done", () => {
   if (document.activeElement === document.body && !isTouch.matches) text.focus()
 })
 

@@ -32,13 +32,19 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (detail.isError && detail.xhr.getResponseHeader("HX-Retarget")) detail.shouldSwap = true
 })
 
-document.addEventListener("htmx:afterRequest", (event) => {
+// Not htmx:afterRequest: nobody hears it where the socket has replaced the element before the answer.
+document.addEventListener("htmx:beforeSend", (event) => {
+  const { xhr, requestConfig } = event.detail
+  if (requestConfig.verb === "get") return
   const form = event.target.form ?? event.target.closest("form") ?? commands
-  // The same key goes with each try of the same command, so that the server does it once.
-  if (!event.detail.successful) return
-  alertPlace.replaceChildren()
-  const key = form.elements.namedItem("client_key")
-  if (key) key.value = newKey()
+  xhr.addEventListener("load", () => {
+    // The same key goes with each try of the same command, so that the server does it once.
+    if (xhr.status >= 400) return
+    alertPlace.replaceChildren()
+    const key = form.elements.namedItem("client_key")
+    if (key) key.value = newKey()
+    document.dispatchEvent(new CustomEvent("potok:done"))
+  })
 })
 
 // Reading on is tried again by scrolling on; nothing is lost.

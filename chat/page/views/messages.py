@@ -7,15 +7,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 
-from chat.models import Command, Message
+from chat.models import Command, Message, Revision
 from chat.models.conversations import Conflict
 from chat.models.language_models import Destination
+from chat.models.revisions import fork as make_fork
 from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
 from .. import window
 from ..access import for_message, see_other
-from ..forms import CommandForm, ModelForm, SendForm
+from ..forms import CommandForm, ModelForm, SendForm, TextForm
 from ..middleware import refuse
 from .chat import refused
 
@@ -110,11 +111,14 @@ def go_on(request: HttpRequest, message: Message) -> HttpResponse:
 
 @for_message("GET", "POST")
 def edit(request: HttpRequest, message: Message) -> HttpResponse:
-    """GET: a form over the message; POST: the question anew, in place of one that still waits."""
-    if message.is_reply:
-        return refused(request, 409, _moved_on(), message.conversation)
+    """GET: a form over the message; POST: the question anew, in place of one that still waits.
+
+    A reply only gets other words.
+    """
     if request.method != "POST":
         return _form(request, message)
+    if message.is_reply:
+        return _rewrite(request, message)
     form = SendForm(request.POST, user=request.user)
     if not form.is_valid():
         return _edit_refused(request, 422, form.first_error(), message)
@@ -134,6 +138,17 @@ def edit(request: HttpRequest, message: Message) -> HttpResponse:
         sentence = _("A reply is running here. Stop it or let it end, then send your change again.")
         return _edit_refused(request, 409, sentence, message)
     return _thread(request, reply)
+
+
+def _rewrite(request: HttpRequest, message: Message) -> HttpResponse:
+    form = TextForm(request.POST)
+    if not form.is_valid():
+        return _edit_refused(request, 422, form.first_error(), message)
+    try:
+        Revision.rewrite(message, form.cleaned_data["text"])
+    except Conflict:
+        return _edit_refused(request, 409, _moved_on(), message)
+    return _article(request, message)
 
 
 def _form(
@@ -161,10 +176,33 @@ def _edit_refused(
     return _form(request, message, sentence, status)
 
 
-@for_message("POST")
+@for_message("GET", "POST")
 def delete(request: HttpRequest, message: Message) -> HttpResponse:
+    """GET: how many messages would go; POST: they go."""
+    if request.method != "POST":
+        template = "_delete_message.html" if request.htmx else "delete_message.html"
+        count, is_branched = message.reach()
+        context = {"message": message, "count": count, "is_branched": is_branched}
+        return render(request, template, context)
     message.delete_for_owner()
     return _thread(request, message)
+
+
+@for_message("POST")
+def fork(request: HttpRequest, message: Message) -> HttpResponse:
+    """Go on from here in a conversation of its own."""
+    form = CommandForm(request.POST)
+    if not form.is_valid():
+        return refused(request, 422, form.first_error(), message.conversation)
+    key = form.cleaned_data["client_key"]
+    try:
+        copy = _once(request, "fork", message, key, lambda: make_fork(message))
+    except Conflict:
+        return refused(request, 409, _moved_on(), message.conversation)
+    if not request.htmx:
+        return see_other(copy.conversation)
+    address = copy.conversation.get_absolute_url()
+    return HttpResponse(status=204, headers={"HX-Redirect": address})
 
 
 @for_message("POST")
