@@ -121,6 +121,8 @@ class Server(DaphneServer):
             websocket_max_message_size=64 * 1024,
             websocket_max_frame_size=64 * 1024,
             application_close_timeout=5,
+            # Without a limit: it is measured by the clock of the day, and a jump would close them all.
+            websocket_timeout=-1,
         )
 
     @property

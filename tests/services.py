@@ -12,6 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.server import free_port
 from tests.waiting import until
 
 PACKAGES = {"initdb": "postgresql", "redis-server": "redis-server", "nginx": "nginx-light"}
+FAKETIME = "faketime/libfaketimeMT.so.1"
 
 
 def program(name: str) -> str:
@@ -35,12 +37,20 @@ def program(name: str) -> str:
     return os.path.realpath(found) if name in ("initdb", "postgres") else found
 
 
+def faketime() -> str:
+    """The path of the library that fakes a process's clock; FileNotFoundError with what to do."""
+    for place in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
+        for found in [*Path(place).glob(FAKETIME), *Path(place).glob(f"*/{FAKETIME}")]:
+            return str(found)
+    raise FileNotFoundError("libfaketime is not installed: sudo apt install libfaketime")
+
+
 def install() -> None:
     """Install what is missing, as root on Debian; elsewhere say what to do."""
     missing = []
-    for name, package in PACKAGES.items():
+    for find, package in WANTED:
         try:
-            program(name)
+            find()
         except FileNotFoundError:
             missing.append(package)
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -51,8 +61,14 @@ def install() -> None:
             subprocess.run(
                 ["apt-get", "-q", *command], env=quiet, check=True, stdout=subprocess.DEVNULL
             )
-    for name in PACKAGES:
-        program(name)
+    for find, _ in WANTED:
+        find()
+
+
+WANTED: list[tuple[Callable[[], str], str]] = [
+    *((partial(program, name), package) for name, package in PACKAGES.items()),
+    (faketime, "libfaketime"),
+]
 
 
 class Service:

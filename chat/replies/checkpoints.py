@@ -106,11 +106,11 @@ class Writer(threading.Thread):
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("Checkpoints wait for the database: %s", error)
                 connection.close()
-                time.sleep(INTERVAL_S)
+                self._closing.wait(INTERVAL_S)
             except Exception:
                 # A defect here must not end the only writer; what is pending stays pending.
                 logger.exception("A checkpoint failed")
-                time.sleep(INTERVAL_S)
+                self._closing.wait(INTERVAL_S)
         connection.close()
 
     def _write(self) -> None:
