@@ -30,6 +30,7 @@ ATTRIBUTES = {
     **{name: {"input"} for name in ("type", "disabled", "checked")},
     "start": {"ol"},
     "data-lang": {"div"},
+    "data-ext": {"div"},
 }
 AWAY = ("_blank", "noopener noreferrer nofollow")
 CLASSES = set(
@@ -227,7 +228,7 @@ SHAPES = {
     ),
     "> a\n\n***": '<blockquote dir="auto"><p dir="auto">a</p></blockquote><hr>',
     "```Python title\nx = 1\n```": (
-        '<div class="code" data-lang="python"><div class="code-head">'
+        '<div class="code" data-lang="python" data-ext="py"><div class="code-head">'
         '<span class="code-lang">python</span></div><pre><code><span class="n">x</span>'
         ' <span class="o">=</span> <span class="mi">1</span>\n</code></pre></div>'
     ),
@@ -235,7 +236,7 @@ SHAPES = {
         '<div class="code"><div class="code-head"></div><pre><code>a &lt;b&gt;\n</code></pre></div>'
     ),
     "```mermaid\ngraph\n```": (
-        '<div class="code" data-lang="mermaid"><div class="code-head">'
+        '<div class="code" data-lang="mermaid" data-ext="mmd"><div class="code-head">'
         '<span class="code-lang">mermaid</span></div><pre><code>graph\n</code></pre></div>'
     ),
     "$x^2$": '<p dir="auto"><math><msup><mi>x</mi><mn>2</mn></msup></math></p>',

@@ -33,6 +33,24 @@ _LONG_WINDED = {
 _GAP = re.compile(r"\s{400}")
 _POINTLESS = re.compile(r"[\w\s.\[\]<>?$*&:!+|^~-]{300}")
 
+# How a file of such code ends; a name that isn't here is saved as text.
+_SAME = (
+    "awk bat c cpp cs css csv dart diff go graphql groovy hs html ini java jl js json jsonl jsx kt "
+    "less lua m md ml nix patch php pl proto ps1 py r rb rs sass scala scm scss sh sol sql svelte "
+    "svg swift tex toml ts tsx txt vb vim vue xml yaml yml zig"
+)
+_ENDINGS = (
+    "bash:sh c#:cs c++:cpp clojure:clj cmake:cmake csharp:cs django:html docker:dockerfile "
+    "dockerfile:dockerfile elixir:ex erlang:erl f#:fs fortran:f90 fsharp:fs golang:go haskell:hs "
+    "javascript:js julia:jl kotlin:kt latex:tex lisp:lisp make:mk makefile:mk markdown:md matlab:m "
+    "mermaid:mmd nginx:conf objective-c:m objectivec:m ocaml:ml perl:pl postgres:sql "
+    "postgresql:sql powershell:ps1 python:py python3:py ruby:rb rust:rs scheme:scm shell:sh "
+    "terraform:tf typescript:ts visualbasic:vb zsh:sh"
+)
+EXTENSIONS = {name: name for name in _SAME.split()} | dict(
+    pair.split(":") for pair in _ENDINGS.split()
+)
+
 _NAME = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 
@@ -49,6 +67,8 @@ def frame_ends(info: str) -> tuple[str, str]:
     mark, label = "", ""
     if name:
         mark = f' data-lang="{name}"'
+        if ending := EXTENSIONS.get(name):
+            mark += f' data-ext="{ending}"'
         label = f'<span class="code-lang">{name}</span>'
     head = f'<div class="code"{mark}><div class="code-head">{label}</div><pre><code>'
     return head, "</code></pre></div>"

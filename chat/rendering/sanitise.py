@@ -20,7 +20,7 @@ _CLEANER = nh3.Cleaner(
         **{tag: {"dir"} for tag in _DIRECTED},
         "ol": {"start"},
         "a": {"href"},
-        "div": {"data-lang"},
+        "div": {"data-lang", "data-ext"},
         "input": {"checked"},
         **maths.ATTRIBUTES,
     },

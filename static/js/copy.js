@@ -1,53 +1,62 @@
-// Copying a message as Markdown and HTML, and a code block as text; on plain http too.
+// The clipboard, on plain http too: a message as Markdown and HTML, and what other modules ask for
+// by `potok:copy` from the button that was pressed, {text, html}.
 const messages = document.getElementById("messages")
-const tools = document.getElementById("code-tools")
 const announcer = document.getElementById("announcer")
 const DONE_MS = 1500
+// What belongs to this page, and what only groups.
+const OURS = "button, .code-head, .table-tools, .link-host"
+const GROUPS = ".block, .code, .table"
 
-async function copy(plain, html) {
+async function write({ text, html }) {
   // The event carries both forms, and unlike navigator.clipboard it exists without TLS.
   const fill = (event) => {
     event.preventDefault()
-    event.clipboardData.setData("text/plain", plain)
+    event.clipboardData.setData("text/plain", text)
     if (html) event.clipboardData.setData("text/html", html)
   }
   document.addEventListener("copy", fill, { once: true })
-  if (document.execCommand("copy")) return
+  const isCopied = document.execCommand("copy")
   document.removeEventListener("copy", fill)
-  await navigator.clipboard.writeText(plain)
+  if (!isCopied) await navigator.clipboard.writeText(text)
 }
 
-async function copyMessage(button) {
+/** The reply's HTML as other programs can use it. */
+function plainHtml(body) {
+  if (!body) return ""
+  const copy = body.cloneNode(true)
+  for (const each of copy.querySelectorAll(OURS)) each.remove()
+  for (const each of copy.querySelectorAll(GROUPS)) each.replaceWith(...each.childNodes)
+  for (const each of copy.querySelectorAll("[class], [tabindex], code span")) {
+    if (each.matches("code span")) each.replaceWith(...each.childNodes)
+    else for (const name of ["class", "tabindex"]) each.removeAttribute(name)
+  }
+  return copy.innerHTML
+}
+
+async function message(button) {
   const answer = await fetch(button.formAction)
   if (!answer.ok) throw new Error(`${answer.status}`)
-  const body = button.closest("article").querySelector("[data-part=body].prose")?.cloneNode(true)
-  body?.querySelectorAll("button").forEach((tool) => tool.remove())
-  await copy(await answer.text(), body?.innerHTML)
+  const body = button.closest("article").querySelector("[data-part=body].prose")
+  return { text: await answer.text(), html: plainHtml(body) }
 }
 
-function copyCode(button) {
-  return copy(button.closest(".code").querySelector("pre").textContent)
-}
-
-messages.addEventListener("click", async (event) => {
-  const button = event.target.closest("[name=copy], [name=copy-code]")
-  if (!button) return
-  event.preventDefault()
-  await (button.name === "copy" ? copyMessage(button) : copyCode(button))
+async function copy(button, content) {
+  try {
+    await write(await content)
+  } catch {
+    announcer.textContent = announcer.dataset.uncopied
+    return
+  }
   button.dataset.done = ""
   announcer.textContent = announcer.dataset.copied
   setTimeout(() => delete button.dataset.done, DONE_MS)
-})
-
-/** What a renderer that knows no page leaves out: the button, and scrolling by keyboard. */
-function equip() {
-  for (const head of messages.querySelectorAll(".code-head:not(:has(> button))")) {
-    head.append(tools.content.cloneNode(true))
-  }
-  for (const box of messages.querySelectorAll(":is(.table, .code > pre):not([tabindex])")) {
-    box.tabIndex = 0
-  }
 }
 
-new MutationObserver(equip).observe(messages, { childList: true, subtree: true })
-equip()
+messages.addEventListener("click", (event) => {
+  const button = event.target.closest("[name=copy]")
+  if (!button) return
+  event.preventDefault()
+  copy(button, message(button))
+})
+
+document.addEventListener("potok:copy", ({ target, detail }) => copy(target, detail))

@@ -20,7 +20,7 @@ class FollowScroll extends HTMLElement {
     this.addEventListener("pointerdown", (event) => event.target === this && this.leave())
     this.addEventListener("keydown", (event) => BACKWARDS.has(event.key) && this.leave())
     // What is opened under the pointer stays there, and another version stands where this one stood.
-    const staying = "summary, [name^=branch]"
+    const staying = "summary, [name^=branch], [name=wrap-code]"
     this.addEventListener("click", (event) => event.target.closest(staying) && this.leave(true))
     document.addEventListener("selectionchange", () => this.selecting() && this.leave())
     document.addEventListener("potok:sent", () => this.follow(true))
