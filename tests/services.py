@@ -3,6 +3,7 @@
 What the machine lacks is installed by apt-get where that is allowed: `python -m tests.services`.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -74,9 +75,9 @@ WANTED: list[tuple[Callable[[], str], str]] = [
 class Service:
     """One program, run under an unprivileged user where we are root, ended by its process id."""
 
-    def __init__(self, name: str, port: int | None = None) -> None:
+    def __init__(self, name: str, port: int | None = None, *, parent: Path | None = None) -> None:
         self.port = port or free_port()
-        self.directory = Path(tempfile.mkdtemp(prefix=f"potok-{name}-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"potok-{name}-", dir=parent))
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
         self.user = "nobody" if os.geteuid() == 0 else None
@@ -107,6 +108,12 @@ class Service:
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def send_all(self, number: int) -> None:
+        """To its children as well, as far as it has any."""
+        for pid in [self.pid, *_children(self.pid)] if self.is_running else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it, and wait until it has ended."""
         if self._process and self.is_running:
@@ -118,11 +125,16 @@ class Service:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
 class PostgreSQL(Service):
     """A cluster of its own; `url` names a database in it."""
 
-    def __init__(self, port: int | None = None) -> None:
-        super().__init__("postgres", port)
+    def __init__(self, port: int | None = None, *, parent: Path | None = None) -> None:
+        super().__init__("postgres", port, parent=parent)
         self._data = self.directory / "data"
         options = "--auth=trust --username=potok --encoding=UTF8 --locale=C.UTF-8 --no-sync"
         subprocess.run(

@@ -97,4 +97,4 @@ def test_a_message_that_is_sent_whole_is_followed_from_its_beginning(change):
     found = changes.since(generation.user_id, page_of(reply, version), {})
     assert change in {op[0] for op in found.ops}
     assert str(reply.uuid) in found.afresh
-    assert [message.pk for message in found.running] == [reply.pk]
+    assert [shown.row.pk for shown in found.running] == [reply.pk]

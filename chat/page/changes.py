@@ -92,7 +92,7 @@ class Found:
 
     ops: list[Op]
     page: Page
-    running: list[Message]
+    running: list[Shown]
     afresh: frozenset[str] = frozenset()
     is_all: bool = False
 
@@ -138,15 +138,16 @@ def _in_conversation(
     is_all = conversation.branch_version > page.version
     if is_all:
         part = window.anew(conversation, page.span)
-        changed, page = part.rows, replace(page, span=part.span)
+        context = part.context
+        changed, page = context["thread"], replace(page, span=part.span)
         afresh = frozenset(str(m.uuid) for m in changed)
-        ops.append(["thread", conversation.version, _render("_part.html", part.context)])
+        ops.append(["thread", conversation.version, _render("_part.html", context)])
     else:
         branch = page.span.of(conversation).for_display().select_related("conversation", "parent")
         new = Q(version__gt=page.version)
         live = Q(status=Message.Status.STREAMING) | Q(uuid__in=list(following))
-        changed = list(branch.filter(new | live))
-        for m in shown(changed):
+        changed = shown(branch.filter(new | live))
+        for m in changed:
             ops += _ops_of(m, page, following.get(str(m.uuid)))
         afresh = frozenset(op[1] for op in ops if op[0] == "article")
         if any(_is_unfinished(m, following.get(str(m.uuid))) for m in changed):
@@ -174,9 +175,19 @@ def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
         return [["article", str(m.uuid), m.version, before, _render("_message.html", {"m": m})]]
     if _is_unfinished(m, followed):
         return []
-    m.note, m.saved = followed.note, followed.saved
+    return [_shell(m, followed)]
+
+
+def around(m: Shown, page: Page, followed: Followed) -> Op:
+    """What surrounds the text of a running reply, as it stands; without a query."""
+    with translation.override(page.language):
+        return _shell(m, followed)
+
+
+def _shell(m: Shown, followed: Followed) -> Op:
+    m = replace(m, note=followed.note, saved=followed.saved)
     m.body, m.reasoning = [], []
-    return [["shell", str(m.uuid), m.version, _render("_message.html", {"m": m})]]
+    return ["shell", str(m.uuid), m.version, _render("_message.html", {"m": m})]
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
 Down go numbered frames, {"n": 1, "ops": [...], "cursors": {...}}: changes to the page, each of which
 may be applied twice or late and leaves the page the same, and what the page then has of the replies
 that run. Up come {"watch": {...}} and {"ack": n}. Nothing long is awaited in a handler: `_pump` is a
-task of its own. What an op is stands in static/js/socket.js.
+task of its own, and it doesn't wait for the database either, without which text goes on. What an op
+is stands in static/js/socket.js.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ import contextvars
 import json
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError, InterfaceError
 
 from chat.models import bells
+from chat.rendering.thread import Shown
 from chat.replies.database import in_database
 from chat.replies.process import process
 
@@ -31,11 +34,21 @@ WINDOW_BYTES = 256 * 1024
 ACK_WITHIN_S = 30.0
 MAX_FRAME_CHARS = 16 * 1024
 FRAMES_A_SECOND = 40
+ASK_AGAIN_S = 0.5
 
 NOT_LOGGED_IN, GONE, TOO_FAST = 4401, 4404, 4429
-TOO_BIG, RESTARTING, TOO_SLOW = 1009, 1012, 1013
+TOO_BIG, RESTARTING, TRY_LATER = 1009, 1012, 1013
 
 open_sockets: set["Socket"] = set()
+
+
+@dataclass
+class _Question:
+    """What changed beside the running text? Asked of the database, and answered in its own time."""
+
+    following: dict[str, changes.Followed]
+    ended: list[LiveReply]
+    answer: asyncio.Task[changes.Found | None]
 
 
 class Socket(AsyncWebsocketConsumer):
@@ -47,7 +60,12 @@ class Socket(AsyncWebsocketConsumer):
             return
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         session = Session.of_scope(self.scope)
-        user = await rights.watch(self, session, self._end_session)
+        try:
+            user = await rights.watch(self, session, self._end_session)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("A socket can't be opened without the database: %s", error)
+            await self.close(TRY_LATER)
+            return
         if user is None:
             await self.close(NOT_LOGGED_IN)
             return
@@ -61,7 +79,11 @@ class Socket(AsyncWebsocketConsumer):
         self._wanted: changes.Page | None = None
         self._following: dict[LiveReply, Position] = {}
         self._is_rung = False
+        self._question: _Question | None = None
+        self._not_before = 0.0  # monotonic: the next question, after one that had no answer
+        # What the page was told of running replies, and as what they were shown.
         self._told: dict[str, tuple[str, bool]] = {}
+        self._shown: dict[str, Shown] = {}
         self._allowance = float(FRAMES_A_SECOND)
         self._refilled = time.monotonic()
         self._group = bells.user_group(self._user)
@@ -78,6 +100,7 @@ class Socket(AsyncWebsocketConsumer):
         if self._pumping is None:
             return
         self._pumping.cancel()
+        self._forget_question()
         self._leave_all()
         bells.forget(self._group, self._hear_bell)
 
@@ -156,13 +179,14 @@ class Socket(AsyncWebsocketConsumer):
                 await self.close(NOT_LOGGED_IN)
                 return
             if self._sent and now - self._sent[0][2] > ACK_WITHIN_S:
-                await self.close(TOO_SLOW)
+                await self.close(TRY_LATER)
                 return
             if now >= beat + BEAT_S:
                 beat = now
                 await self._send_frame({"beat": True})
             if self._wanted is not None:
                 self._page, self._wanted = self._wanted, None
+                self._forget_question()
                 self._leave_all()
                 self._is_rung = True
             if self._page is not None and self._unacked_bytes < WINDOW_BYTES:
@@ -173,6 +197,8 @@ class Socket(AsyncWebsocketConsumer):
         waits: list[asyncio.Future[None]] = [self._news]
         if self._unacked_bytes < WINDOW_BYTES:
             waits += [reply.changed for reply in self._following]
+            if self._is_rung and self._question is None:
+                until = min(until, self._not_before)
         await asyncio.wait(
             waits, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
         )
@@ -189,10 +215,13 @@ class Socket(AsyncWebsocketConsumer):
         ended = [reply for reply in self._following if reply.is_done]
         if ops:
             await self._send_frame({"ops": ops, "cursors": cursors})
-        told = {reply.uuid: (reply.note, reply.saved) for reply in self._following}
-        if self._is_rung or ended or told != self._told:
-            self._is_rung, self._told = False, told
-            await self._refresh(ended)
+        await self._tell()
+        if self._question is not None and self._question.answer.done():
+            await self._take_answer()
+            ended = [reply for reply in ended if reply in self._following]
+        is_due = (self._is_rung or ended) and time.monotonic() >= self._not_before
+        if is_due and self._question is None:
+            self._ask(ended)
 
     def _live_ops(self) -> tuple[list[Op], dict[str, tuple[int, int, int]]]:
         ops: list[Op] = []
@@ -205,14 +234,46 @@ class Socket(AsyncWebsocketConsumer):
             self._following[reply] = here
         return ops, cursors
 
-    async def _refresh(self, ended: list[LiveReply]) -> None:
-        """Everything that changed beside the running text, by the ordinary rendering."""
+    async def _tell(self) -> None:
+        """How running replies go where no text says so, the database away or not."""
         assert self._page is not None
+        ops = []
+        for reply in self._following:
+            state = (reply.note, reply.saved)
+            if state != self._told.get(reply.uuid) and reply.uuid in self._shown:
+                followed = changes.Followed(*state, is_done=False, is_broken=False)
+                ops.append(changes.around(self._shown[reply.uuid], self._page, followed))
+                self._told[reply.uuid] = state
+        if ops:
+            await self._send_frame({"ops": ops})
+
+    def _ask(self, ended: list[LiveReply]) -> None:
+        """For everything that changed beside the running text, by the ordinary rendering."""
+        assert self._page is not None
+        self._is_rung = False
         following = {
             reply.uuid: changes.Followed(reply.note, reply.saved, reply in ended, reply.is_broken)
             for reply in self._following
         }
-        found = await in_database(changes.since)(self._user, self._page, following)
+        asking = in_database(changes.since)(self._user, self._page, following)
+        answer = asyncio.ensure_future(asking)
+        answer.add_done_callback(self._hear_answer)
+        self._question = _Question(following, ended, answer)
+
+    def _hear_answer(self, answer: asyncio.Task[changes.Found | None]) -> None:
+        if not answer.cancelled():
+            answer.exception()  # looked at, should nobody want it any more
+        self._poke()
+
+    async def _take_answer(self) -> None:
+        assert self._question is not None
+        question, self._question = self._question, None
+        try:
+            found = question.answer.result()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("A page waits for the database: %s", error)
+            self._is_rung, self._not_before = True, time.monotonic() + ASK_AGAIN_S
+            return
         if found is None:
             await self.close(GONE)
             return
@@ -220,21 +281,27 @@ class Socket(AsyncWebsocketConsumer):
             await self._send_frame({"ops": found.ops})
         self._page = found.page
         gone = [r for r in self._following if found.is_all and r.uuid not in found.afresh]
-        for reply in {*ended, *gone}:
-            del self._following[reply]
-            live_replies.leave(reply)
+        for reply in {*question.ended, *gone}:
+            self._leave(reply)
+        for uuid in {op[1] for op in found.ops if op[0] == "shell"}:
+            followed = question.following[uuid]
+            self._told[uuid] = (followed.note, followed.saved)
         for reply in self._following:
             if reply.uuid in found.afresh:
+                self._told.pop(reply.uuid, None)
                 self._following[reply] = Position()
-                self._poke()
-        for message in found.running:
-            if all(reply.uuid != str(message.uuid) for reply in self._following):
-                reply = live_replies.watch(message)
+        for m in found.running:
+            self._shown[str(m.uuid)] = m
+            if all(reply.uuid != str(m.uuid) for reply in self._following):
+                reply = live_replies.watch(m.row)
                 is_afresh = reply.uuid in found.afresh
-                self._following[reply] = (
-                    Position() if is_afresh else found.page.position_of(message)
-                )
-                self._poke()
+                self._following[reply] = Position() if is_afresh else found.page.position_of(m.row)
+        self._poke()
+
+    def _forget_question(self) -> None:
+        if self._question is not None:
+            self._question.answer.cancel()
+            self._question = None
 
     async def _send_frame(self, content: dict[str, Any]) -> None:
         self._n += 1
@@ -245,9 +312,14 @@ class Socket(AsyncWebsocketConsumer):
         await self.send(text)
 
     def _leave_all(self) -> None:
-        for reply in self._following:
-            live_replies.leave(reply)
-        self._following.clear()
+        for reply in list(self._following):
+            self._leave(reply)
+
+    def _leave(self, reply: LiveReply) -> None:
+        del self._following[reply]
+        self._told.pop(reply.uuid, None)
+        self._shown.pop(reply.uuid, None)
+        live_replies.leave(reply)
 
 
 def _look_soon(_note: dict[str, Any]) -> None:
