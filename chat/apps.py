@@ -15,7 +15,11 @@ class ChatConfig(AppConfig):
 
 def keep_triggers(using: str, **_: Any) -> None:
     """Where a migration rebuilt a table of SQLite's, its triggers are gone."""
-    from chat.models import search_schema
+    from chat.models import read_log, search_schema
 
-    if connections[using].vendor == "sqlite" and search_schema.is_there(connections[using]):
-        search_schema.install(connections[using])
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        tables = connection.introspection.table_names()
+        for table, module in (("chat_search", search_schema), ("chat_readlog", read_log)):
+            if table in tables:
+                module.install(connection)

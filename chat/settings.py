@@ -270,6 +270,8 @@ LEASE_S = _number("POTOK_LEASE_S", 10, 1)
 MAX_MESSAGE_CHARS = int(_number("POTOK_MAX_MESSAGE_CHARS", 200_000, 1))
 MAX_REPLY_BYTES = int(_number("POTOK_MAX_REPLY_BYTES", 2_000_000, 1))
 METRICS_TOKEN = _text("METRICS_TOKEN")
+# Whether staff whose role allows it may read others' conversations: yes, with a reason each, no.
+STAFF_READING = _one_of("POTOK_STAFF_READING", "1", ("0", "1", "reason"))
 # A form field may grow ninefold when it is sent percent-encoded (three bytes a Cyrillic letter's byte).
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, MAX_MESSAGE_CHARS * 12 + 65_536)
 

@@ -1,7 +1,17 @@
 from django.contrib import admin
 from django.urls import path
 
-from chat.page.views import account, chat, health, messages, metrics, models, parameters, search
+from chat.page.views import (
+    account,
+    chat,
+    feedback,
+    health,
+    messages,
+    metrics,
+    models,
+    parameters,
+    search,
+)
 
 urlpatterns = [
     path("", chat.home, name="home"),
@@ -27,6 +37,7 @@ urlpatterns = [
     path("m/<str:uuid>/delete/", messages.delete, name="delete_message"),
     path("m/<str:uuid>/fork/", messages.fork, name="fork"),
     path("m/<str:uuid>/branch/", messages.branch, name="branch"),
+    path("m/<str:uuid>/feedback/", feedback.feedback, name="feedback"),
     path("m/<str:uuid>/text/", messages.text, name="text"),
     path("m/<str:uuid>/pictures/<int:number>/", messages.picture, name="picture"),
     path("models/favourite/", models.favourite, name="favourite"),

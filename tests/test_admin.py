@@ -14,11 +14,13 @@ from chat.admin.search import fold
 from chat.models import (
     Call,
     Conversation,
+    Feedback,
     Gateway,
     Generation,
     LanguageModel,
     Message,
     Price,
+    ReadLog,
     User,
 )
 from chat.models.generations import CallEnd, Checkpoint, Outcome
@@ -135,11 +137,20 @@ NOBODY = set()
 READERS = {"owner", "reviewer"}
 PAGES = {
     "index": {"owner", "administrator", "reviewer", "analyst"},
-    "chat_conversation_changelist": READERS,
+    "why": READERS,
+    "chat_conversation_changelist": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_change": READERS,
     "chat_conversation_history": READERS,
     "chat_conversation_add": NOBODY,
     "chat_conversation_delete": NOBODY,
+    "chat_feedback_changelist": READERS,
+    "chat_feedback_change": READERS,
+    "chat_feedback_history": READERS,
+    "chat_feedback_add": NOBODY,
+    "chat_feedback_delete": NOBODY,
+    "chat_readlog_changelist": {"owner", "administrator"},
+    "chat_readlog_add": NOBODY,
+    "chat_readlog_delete": NOBODY,
     "chat_generation_changelist": {"owner", "administrator", "reviewer"},
     "chat_generation_add": NOBODY,
     "chat_generation_delete": NOBODY,
@@ -175,6 +186,10 @@ def url_of(people, conversation, gateway):
     ask(people["member"], "Still running", gateway)
     pks = {
         "conversation": conversation.pk,
+        "feedback": Feedback.objects.create(
+            message=conversation.messages.last(), rating=Feedback.Rating.DOWN
+        ).pk,
+        "readlog": 1,
         "generation": Generation.objects.last().pk,
         "call": Call.objects.first().pk,
         "user": people["member"].pk,
@@ -187,7 +202,7 @@ def url_of(people, conversation, gateway):
     }
 
     def url(page):
-        if page == "index" or page.endswith(("_changelist", "_add")):
+        if page in ("index", "why") or page.endswith(("_changelist", "_add")):
             return address(page)
         return address(page, pks[page.split("_")[1]])
 
@@ -213,8 +228,9 @@ def test_every_page_of_the_admin_is_in_the_table_of_roles():
         for model in admin.site._registry
         for kind in ("changelist", "change", "add", "delete")
     }
-    # Running replies and prices have a list and no page each.
-    assert names - {"chat_generation_change", "chat_price_change"} <= set(PAGES)
+    # Of these there is a list and no page each.
+    lists = {f"chat_{model}_change" for model in ("generation", "price", "readlog")}
+    assert names - lists <= set(PAGES)
 
 
 def test_a_person_who_is_switched_off_sees_nothing(people):
@@ -234,7 +250,7 @@ def test_login_and_password_are_the_products_own(people):
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("kind", ["changelist", "change", "add", "delete"])
-@pytest.mark.parametrize("model", ["conversation", "generation", "call"])
+@pytest.mark.parametrize("model", ["conversation", "generation", "call", "readlog"])
 def test_a_forged_post_changes_nothing(model, kind, role, people, url_of):
     def state():
         return (
@@ -242,10 +258,12 @@ def test_a_forged_post_changes_nothing(model, kind, role, people, url_of):
             list(Call.objects.order_by("pk").values_list("pk", "cost_nano", "prompt_tokens")),
             list(Generation.objects.order_by("pk").values_list("pk", "status")),
             Message.objects.count(),
+            ReadLog.objects.count(),
         )
 
     url, before = url_of(f"chat_{model}_{kind}"), state()
-    row = {"conversation": Conversation, "generation": Generation, "call": Call}[model]
+    rows = {"conversation": Conversation, "generation": Generation, "call": Call}
+    row = rows.get(model, ReadLog)
     forged = {
         "title": "changed",
         "cost_nano": "1",
@@ -445,8 +463,8 @@ def test_a_list_of_many_costs_no_more_queries_than_a_list_of_one(
         reply = ask(people["member"], f"Question {number}", gateway, f"model-{number}")
         answer(reply, "An answer", **USAGE)
     for page in ("chat_conversation_changelist", "chat_call_changelist"):
-        # Session, person and rights (4), how many, the rows, what they add up to, the filters.
-        with django_assert_max_num_queries(9):
+        # Session, person and rights (4), the rows, what they add up to (3), the filters (3), the log.
+        with django_assert_max_num_queries(12):
             assert reviewer.get(address(page)).context["cl"].result_count == 12
 
 

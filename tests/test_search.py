@@ -156,7 +156,10 @@ def test_conversations_are_found_by_titles_and_messages():
     two = ask("Something").conversation
     two.rename("The needle's")
     ask("Else")
-    assert set(search.conversations("needle")) == {one.pk, two.pk}
+    question = one.messages.get(role="user")
+    assert search.conversations("needle") == {one.pk: question.pk, two.pk: None}
+    (passage,) = search.passages("needle", [question.pk]).values()
+    assert "".join(piece.text for piece in passage) == "A needle"
 
 
 def test_rebuilding_finds_the_same():

@@ -35,6 +35,7 @@ ADDRESSES = {
     "delete_message": ("/m/{}/delete/", "GET POST", MESSAGE),
     "fork": ("/m/{}/fork/", "POST", MESSAGE),
     "branch": ("/m/{}/branch/", "POST", MESSAGE),
+    "feedback": ("/m/{}/feedback/", "GET POST", MESSAGE),
     "text": ("/m/{}/text/", "GET", MESSAGE),
     "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
     "favourite": ("/models/favourite/", "POST", MEMBER),

@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
@@ -16,8 +15,10 @@ from django.utils.translation import gettext_lazy
 from chat.models import Call
 from chat.models.generations import Confidence
 
+from . import reading
 from .figures import SUMS, money, per_million, total, whole
 from .filters import DaysFilter, WordFilter
+from .keyset import KeysetList
 from .read_only import ReadOnlyAdmin
 from .search import fold
 
@@ -64,7 +65,7 @@ class CostFilter(admin.SimpleListFilter):
         return queryset.filter(cost_confidence=self.value()) if self.value() else queryset
 
 
-class CallList(ChangeList):
+class CallList(KeysetList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         listed = self.queryset.order_by().values("currency")
@@ -97,20 +98,33 @@ class CallAdmin(ReadOnlyAdmin):
         GatewayFilter,
         ModelFilter,
     )
-    ordering = ("-id",)
+    allowed_lookups = ("user__id__exact",)
     sortable_by = ()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return CallList
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
-        whose = "person" if _may_name(request) else "pseudonym"
+        whose = "person" if reading.may_name(request) else "pseudonym"
         return [whose if name == "person" else name for name in self.list_display]
 
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        if lookup in self.allowed_lookups and not reading.may_name(request):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if reading.may_read(request) and reading.must_say_why(request):
+            return reading.ask_why(request)
+        return super().change_view(request, *args, **kwargs)
+
     def page_context(self, request: HttpRequest, row: Call) -> dict[str, Any]:
+        with_words = reading.may_read(request)
+        if with_words and row.message:
+            reading.note(request, reading.What.CALL, [row.message.conversation])
         return {
-            "person": self.person(row) if _may_name(request) else self.pseudonym(row),
-            "call": CallShown(row, with_words=request.user.has_perm("chat.view_conversation")),
+            "person": self.person(row) if reading.may_name(request) else self.pseudonym(row),
+            "call": CallShown(row, with_words=with_words),
         }
 
     # --- columns ------------------------------------------------------------------------------
@@ -149,12 +163,6 @@ class CallAdmin(ReadOnlyAdmin):
         return call.error_kind or call.finish_reason or _("ended")
 
 
-def _may_name(request: HttpRequest) -> bool:
-    """Who reads conversations or manages people sees whose call it was; for others it is a key."""
-    user = request.user
-    return user.has_perm("chat.view_conversation") or user.has_perm("chat.view_user")
-
-
 @dataclass
 class CallShown:
     """All that is known of one request to a gateway.
@@ -179,8 +187,8 @@ class CallShown:
         found: list[tuple[str, str | None]] = [
             (_("purpose"), call.get_purpose_display()),
             (_("started"), started),
-            (_("first token after"), _seconds(call.started_at, call.first_delta_at)),
-            (_("ended after"), _seconds(call.started_at, call.ended_at)),
+            (_("first token after"), seconds(call.started_at, call.first_delta_at)),
+            (_("ended after"), seconds(call.started_at, call.ended_at)),
             (_("HTTP status"), str(call.http_status) if call.http_status else None),
             (_("request id"), call.request_id),
             (_("finish reason"), call.finish_reason),
@@ -208,7 +216,7 @@ def _tokens(count: int | None) -> str | None:
     return None if count is None else whole(count)
 
 
-def _seconds(start: datetime, end: datetime | None) -> str | None:
+def seconds(start: datetime, end: datetime | None) -> str | None:
     if end is None:
         return None
     return _("%(seconds)s s") % {"seconds": number_format((end - start).total_seconds(), 2)}

@@ -1,27 +1,65 @@
-"""Conversations: found by whose, when, with what and by which words; opened as a transcript."""
+"""Conversations: found by whose, when, with what and by which words; opened as a transcript.
+
+Who may not read sees the same list without titles and words, and where names aren't for them
+either, without names.
+"""
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.contrib.auth.models import Group
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Call, Conversation, Gateway, Message, search
+from chat.models import Conversation, Feedback, Gateway, Message, Tally, User, search
 
-from . import transcript
-from .figures import SUMS, Total, whole
-from .filters import DaysFilter, WordFilter
+from . import reading, transcript
+from .figures import Total, whole
+from .filters import CostFilter, DaysFilter, WordFilter
+from .keyset import KeysetList
+from .people import ROLE_NAMES
 from .read_only import ReadOnlyAdmin
 from .search import fold
 
 Status = Message.Status
+MOST_NAMES = 500
 
 
 def having(**conditions: Any) -> Exists:
     return Exists(Message.objects.filter(conversation=OuterRef("pk"), **conditions))
+
+
+def tallied(**conditions: Any) -> Exists:
+    return Exists(Tally.objects.filter(conversation=OuterRef("pk"), **conditions))
+
+
+class OwnerFilter(WordFilter):
+    title = gettext_lazy("owner")
+    parameter_name = "owner"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        found = User.objects.filter(username__fold__contains=fold(self.value()))
+        return queryset.filter(owner__in=list(found.values_list("pk", flat=True)[:MOST_NAMES]))
+
+
+class GroupFilter(admin.SimpleListFilter):
+    title = gettext_lazy("group")
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        groups = Group.objects.order_by("pk").values_list("pk", "name")
+        return [(str(pk), str(ROLE_NAMES.get(name, name))) for pk, name in groups]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        chosen = int(self.value()) if self.value().isdecimal() else 0
+        return queryset.filter(owner__in=User.objects.filter(groups=chosen).values("pk"))
 
 
 class GatewayFilter(admin.SimpleListFilter):
@@ -32,7 +70,7 @@ class GatewayFilter(admin.SimpleListFilter):
         return list(Gateway.objects.values_list("slug", "name"))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(having(gateway__slug=self.value())) if self.value() else queryset
+        return queryset.filter(tallied(gateway_slug=self.value())) if self.value() else queryset
 
 
 class ModelFilter(WordFilter):
@@ -42,7 +80,10 @@ class ModelFilter(WordFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        return queryset.filter(having(model__fold__contains=fold(self.value())))
+        names = Tally.objects.order_by("model").values_list("model", flat=True).distinct()
+        word = fold(self.value()) or ""
+        found = [name for name in names if word in (fold(name) or "")]
+        return queryset.filter(tallied(model__in=found[:MOST_NAMES]))
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -69,6 +110,21 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(having(status__in=statuses)) if statuses else queryset
 
 
+class RatingFilter(admin.SimpleListFilter):
+    title = gettext_lazy("rating")
+    parameter_name = "rating"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("down", _("thumbs down")), ("up", _("thumbs up"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        rating = {"down": Feedback.Rating.DOWN, "up": Feedback.Rating.UP}.get(self.value() or "")
+        if rating is None:
+            return queryset
+        rated = Feedback.objects.filter(rating=rating).order_by()
+        return queryset.filter(pk__in=rated.values("message__conversation"))
+
+
 class DeletedFilter(admin.SimpleListFilter):
     title = gettext_lazy("deleted by the owner")
     parameter_name = "deleted"
@@ -82,76 +138,149 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ConversationList(ChangeList):
-    """One page of conversations, with what their messages and calls add up to in two queries."""
+class SpentFilter(CostFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.bounds:
+            return queryset
+        of_currency = Tally.objects.filter(conversation=OuterRef("pk"), currency=self.currency)
+        spent = of_currency.order_by().values("conversation").annotate(cost=Sum("cost_nano"))
+        return queryset.filter(
+            Exists(spent.filter(priced__gt=0, **self.of("cost")).values("conversation"))
+        )
+
+    def currencies(self) -> list[str]:
+        return list(
+            Tally.objects.order_by("currency").values_list("currency", flat=True).distinct()
+        )
+
+
+class ConversationList(KeysetList):
+    """One page of conversations with what they add up to, each kind of sum in one query."""
+
+    # Where a search has found something: the conversation and its message, if it isn't the title.
+    places: dict[int, int | None]
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        self.places = {}
+        rows = super().get_queryset(request, *args, **kwargs)
+        if not self.query.strip() or not reading.may_read(request):
+            return rows
+        try:
+            self.places = search.conversations(self.query)
+        except search.TooSlow:
+            messages.warning(request, _("These words are nearly everywhere. Add a rarer one."))
+        return rows.filter(pk__in=list(self.places))
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = list(self.result_list)
-        ids = [conversation.pk for conversation in self.result_list]
-        replies = Q(role=Message.Role.ASSISTANT)
-        by_model = (
-            Message.objects.filter(conversation__in=ids)
-            .order_by("conversation", "model")
-            .values("conversation", "model")
-            .annotate(
-                messages=Count("pk"),
-                errors=Count("pk", filter=replies & Q(status__in=transcript.ENDED_BADLY)),
-            )
-        )
-        by_currency = (
-            Call.objects.filter(message__conversation__in=ids)
-            .order_by()
-            .values("message__conversation", "currency")
-            .annotate(**SUMS)
-        )
         found = {conversation.pk: conversation for conversation in self.result_list}
         for conversation in self.result_list:
             conversation.models, conversation.total = [], Total()
-            conversation.message_count = conversation.error_count = 0
-        for row in by_model:
+            conversation.message_count = conversation.error_count = conversation.down_count = 0
+        for tally in Tally.objects.filter(conversation__in=found, calls__gt=0).order_by("model"):
+            conversation = found[tally.conversation_id]
+            conversation.total.add_tally(tally)
+            if tally.model not in conversation.models:
+                conversation.models.append(tally.model)
+        bad = Count("pk", filter=Q(status__in=transcript.ENDED_BADLY))
+        counts = Message.objects.filter(conversation__in=found).order_by().values("conversation")
+        for row in counts.annotate(messages=Count("pk"), errors=bad):
             conversation = found[row["conversation"]]
-            conversation.message_count += row["messages"]
-            conversation.error_count += row["errors"]
-            if row["model"]:
-                conversation.models.append(row["model"])
-        for row in by_currency:
-            found[row["message__conversation"]].total.add(row)
+            conversation.message_count, conversation.error_count = row["messages"], row["errors"]
+        downs = Feedback.objects.filter(
+            message__conversation__in=found, rating=Feedback.Rating.DOWN
+        )
+        for row in downs.order_by().values("message__conversation").annotate(downs=Count("pk")):
+            found[row["message__conversation"]].down_count = row["downs"]
+        if reading.may_read(request):
+            what = reading.What.SNIPPET if self.query else reading.What.TITLE
+            reading.note(request, what, self.result_list)
+            self._find_passages()
+
+    def _find_passages(self) -> None:
+        places = self.places
+        wanted = [place for c in self.result_list if (place := places.get(c.pk))]
+        passages = search.passages(self.query, wanted) if wanted else {}
+        for conversation in self.result_list:
+            conversation.passage = passages.get(places.get(conversation.pk), [])
 
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
     page_template = "admin/transcript.html"
+    keyset_field = "active_at"
     list_display = ("name", "owner", "models", "messages", "tokens", "cost", "active_at", "flags")
     list_select_related = ("owner",)
     list_filter = (
         ("active_at", DaysFilter),
+        OwnerFilter,
+        GroupFilter,
         StatusFilter,
+        RatingFilter,
         GatewayFilter,
         ModelFilter,
+        SpentFilter,
         DeletedFilter,
     )
-    search_fields = ("title",)  # any, for the stock search form; see get_search_results
+    allowed_lookups = ("owner__id__exact",)
+    search_fields = ("title",)  # any, for the stock search form; see ConversationList
     search_help_text = gettext_lazy("Titles and messages; all words must be in one of them.")
-    sortable_by = ("active_at",)
+    sortable_by = ()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        may_see = request.user.has_perm("chat.see_sums")
+        return may_see or super().has_view_permission(request, obj)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return ConversationList
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        names = list(self.list_display)
+        if not reading.may_read(request):
+            names[0] = "number"
+        elif request.GET.get("q"):
+            names.insert(1, "passage")
+        if not reading.may_name(request):
+            names[names.index("owner")] = "pseudonym"
+        return names
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
+        return ("name",) if reading.may_read(request) else None
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        of_names = () if reading.may_name(request) else (OwnerFilter, GroupFilter)
+        return [each for each in self.list_filter if each not in of_names]
+
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        is_of_names = lookup in ("owner", "group", *self.allowed_lookups)
+        if is_of_names and not reading.may_name(request):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return self.search_fields if reading.may_read(request) else ()
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if reading.may_read(request) and reading.must_say_why(request):
+            return reading.ask_why(request)
+        return super().changelist_view(request, extra_context)
+
+    @reading.readers_only
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().change_view(request, *args, **kwargs)
+
+    @reading.readers_only
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().history_view(request, *args, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By the words of titles and messages; of what is nearly everywhere, the newest."""
-        if not search_term.strip():
-            return queryset, False
-        try:
-            found = search.conversations(search_term)
-        except search.TooSlow:
-            messages.warning(request, _("These words are nearly everywhere. Add a rarer one."))
-            found = []
-        return queryset.filter(pk__in=found), False
+        """Left to the list, which tells where it found what."""
+        return queryset, False
 
     def page_context(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
+        reading.note(request, reading.What.TRANSCRIPT, [row])
         return {"conversation": row, **transcript.of(row, request.GET.get("p", ""))}
 
     # --- columns ------------------------------------------------------------------------------
@@ -159,6 +288,18 @@ class ConversationAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("title"))
     def name(self, conversation: Any) -> str:
         return conversation.title or _("Untitled")
+
+    @admin.display(description="№")
+    def number(self, conversation: Any) -> str:
+        return str(conversation.pk)
+
+    @admin.display(description=gettext_lazy("owner"))
+    def pseudonym(self, conversation: Any) -> str:
+        return str(conversation.owner.key.hex[:8])
+
+    @admin.display(description=gettext_lazy("passage"), empty_value="")
+    def passage(self, conversation: Any) -> str:
+        return render_to_string("_pieces.html", {"pieces": conversation.passage})
 
     @admin.display(description=gettext_lazy("model"))
     def models(self, conversation: Any) -> str:
@@ -181,4 +322,6 @@ class ConversationAdmin(ReadOnlyAdmin):
         flags = [_("deleted")] if conversation.deleted_at else []
         if conversation.error_count:
             flags.append(_("errors: %(n)s") % {"n": whole(conversation.error_count)})
+        if conversation.down_count:
+            flags.append(_("thumbs down: %(n)s") % {"n": whole(conversation.down_count)})
         return ", ".join(flags)

@@ -11,7 +11,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
-from chat.models import Price
+from chat.models import Price, Tally
 from chat.models.generations import NANO, Confidence
 
 # Of a call that failed before anything came, no usage was to be expected.
@@ -51,6 +51,15 @@ class Total:
             # PostgreSQL adds BIGINTs up to a numeric; both are whole.
             cost = Decimal(int(sums["cost_nano_sum"])) / NANO
             self.costs[sums["currency"]] = self.costs.get(sums["currency"], Decimal()) + cost
+
+    def add_tally(self, tally: Tally) -> None:
+        sums = {name: getattr(tally, name) for name in ("calls", "priced", "currency")}
+        sums |= {
+            "tokens": tally.tokens if tally.counted else None,
+            "cost_nano_sum": tally.cost_nano,
+        }
+        signs = ("estimated", "unknown", "estimated_cost", "unknown_cost")
+        self.add(sums | {name: getattr(tally, name) for name in signs})
 
     def show_calls(self) -> str:
         return whole(self.calls)

@@ -1,6 +1,7 @@
-"""Filters that the stock admin lacks: a span of days, and a word that is typed in."""
+"""Filters that the stock admin lacks: a span of days, a word that is typed in, a range of money."""
 
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from chat.models.money import nano
 
 YEARS = range(1970, 3000)
 
@@ -82,6 +86,52 @@ class WordFilter(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> list[dict[str, Any]]:
         self.kept = _kept(changelist, [self.parameter_name])
         return []
+
+
+class CostFilter(admin.ListFilter):
+    """From an amount to an amount of one currency, both included; either may be left out."""
+
+    title = gettext_lazy("cost")
+    template = "admin/cost_filter.html"
+    names = ("cost_from", "cost_to", "currency")
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], *args: Any) -> None:
+        super().__init__(request, params, *args)
+        found = {name: (params.pop(name, None) or [""])[-1].strip() for name in self.names}
+        self.typed = {name: found[name] for name in self.names[:2]}
+        self.currency = found["currency"].upper()
+        # As lookups of a column of 10^-9: {"gte": ..., "lte": ...}
+        amounts = zip(("gte", "lte"), map(_nano, self.typed.values()), strict=True)
+        self.bounds = {side: amount for side, amount in amounts if amount is not None}
+        if not self.currency:
+            self.bounds = {}
+
+    def of(self, field: str) -> dict[str, int]:
+        return {f"{field}__{side}": amount for side, amount in self.bounds.items()}
+
+    def currencies(self) -> list[str]:
+        raise NotImplementedError
+
+    def has_output(self) -> bool:
+        self.offered = [code for code in self.currencies() if code]
+        return bool(self.offered)
+
+    def expected_parameters(self) -> list[str]:
+        return list(self.names)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        raise NotImplementedError
+
+    def choices(self, changelist: Any) -> list[dict[str, Any]]:
+        self.kept = _kept(changelist, list(self.names))
+        return []
+
+
+def _nano(text: str) -> int | None:
+    try:
+        return nano(Decimal(text.replace(",", "."))) if text else None
+    except InvalidOperation:
+        return None
 
 
 def _kept(changelist: Any, own: list[str]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -14,16 +15,26 @@ from django.utils.translation import gettext_lazy
 
 from chat.models import Generation, Message
 
+from . import reading
 from .read_only import ReadOnlyAdmin
 
 RUNNING = (Message.Status.QUEUED, Message.Status.STREAMING)
+
+
+class RunningList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if reading.may_read(request):
+            self.result_list = list(self.result_list)
+            running = [generation.conversation for generation in self.result_list]
+            reading.note(request, reading.What.TITLE, running)
 
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
     list_display = ("asked", "person", "model", "gateway", "kind", "status", "characters", "place")
     list_display_links = None
-    list_select_related = ("user", "gateway", "message", "conversation")
+    list_select_related = ("user", "gateway", "message", "conversation__owner")
     ordering = ("pk",)
     sortable_by = ()
 
@@ -33,11 +44,16 @@ class GenerationAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         """Which conversation it is, is for those who may open it."""
-        may_read = request.user.has_perm("chat.view_conversation")
+        may_read = reading.may_read(request)
         return [name for name in self.list_display if may_read or name != "place"]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if reading.may_read(request) and reading.must_say_why(request):
+            return reading.ask_why(request)
         return super().changelist_view(request, {"heading": _("Running now")})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunningList
 
     @admin.display(description=gettext_lazy("running for"))
     def asked(self, generation: Generation) -> timedelta:

@@ -14,19 +14,25 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
 TOPICS = (
     "conversations",
+    "feedback",
     "generations",
     "calls",
     "people",
     "gateways",
     "language_models",
     "prices",
+    "read_log",
 )
 # By what staff do most. What the list of generations shows has a name of its own.
-ORDER = ("Conversation", "Generation", "Call", "User", "Group", "Gateway", "LanguageModel", "Price")
+ORDER = (
+    *("Conversation", "Feedback", "Generation", "Call", "User", "Group"),
+    *("Gateway", "LanguageModel", "Price", "ReadLog"),
+)
 NAMES = {"Generation": _("Running now")}
 
 
@@ -62,6 +68,17 @@ class PotokAdmin(AdminSite):
             return guarded(request, *args, **kwargs)
 
         return inner
+
+    def get_urls(self) -> list[Any]:
+        return [path("why/", self.admin_view(self.why), name="why"), *super().get_urls()]
+
+    def why(self, request: HttpRequest) -> HttpResponse:
+        """For those who read: what they read for."""
+        from . import reading
+
+        if not reading.may_read(request):
+            raise PermissionDenied
+        return reading.why(request, self.each_context(request))
 
     # There is one door to log in, to log out and to change a password: the product's own.
 

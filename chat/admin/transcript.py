@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
+from django.utils.translation import gettext as _
 
-from chat.models import Call, Conversation, Message
+from chat.models import Call, Conversation, Feedback, Generation, Message
 from chat.rendering.thread import Shown, shown
 
-from .calls import CallShown
+from .calls import CallShown, seconds
 from .figures import SUMS, total
 
 MESSAGES_A_PAGE = 100
@@ -37,6 +38,20 @@ class Entry:
     begins_branch: bool
     forks_from: str
 
+    @property
+    def times(self) -> list[tuple[str, str]]:
+        """When its latest attempt was taken up, began to answer and ended, after it was asked for."""
+        generation: Generation | None = self.row.generation
+        if generation is None:
+            return []
+        since = generation.queued_at
+        moments = [
+            (_("waited"), generation.claimed_at),
+            (_("first words after"), generation.first_delta_at),
+            (_("ended after"), generation.ended_at),
+        ]
+        return [(name, told) for name, at in moments if (told := seconds(since, at))]
+
 
 def of(conversation: Conversation, page: str) -> dict[str, Any]:
     """The template's context: one page of entries, and what the whole adds up to."""
@@ -45,7 +60,7 @@ def of(conversation: Conversation, page: str) -> dict[str, Any]:
     rows = conversation.messages.filter(pk__in=here.object_list).for_display()
     rows = rows.prefetch_related("calls__price", "revisions")
     entries = {m.row.pk: tree.entry(m) for m in shown(rows, is_read_only=True)}
-    problems = [pk for pk in tree.order if tree.nodes[pk].status in ENDED_BADLY]
+    problems = [pk for pk in tree.order if tree.nodes[pk].is_problem]
     calls = Call.objects.filter(message__conversation=conversation)
     return {
         # A message may have been erased since the tree was read.
@@ -65,7 +80,12 @@ class Node:
     parent: int | None
     current: bool
     status: str
-    error_kind: str
+    error_kind: str | None
+    rating: int | None
+
+    @property
+    def is_problem(self) -> bool:
+        return self.status in ENDED_BADLY or self.rating == Feedback.Rating.DOWN
 
 
 class Tree:
@@ -73,7 +93,8 @@ class Tree:
 
     def __init__(self, conversation: Conversation) -> None:
         rows = conversation.messages.order_by("id").values_list(
-            "id", "uuid", "parent_id", "current", "status", "generation__error_kind"
+            *("id", "uuid", "parent_id", "current", "status"),
+            *("generation__error_kind", "feedback__rating"),
         )
         self.nodes = {row[0]: Node(*row) for row in rows}
         self.children: dict[int | None, list[int]] = {}
@@ -106,9 +127,12 @@ class Tree:
 
     def problem(self, pk: int) -> dict[str, str]:
         node = self.nodes[pk]
-        label = str(Message.Status(node.status).label)
-        kind = node.error_kind
-        return {"href": self.href(pk), "label": f"{label}: {kind}" if kind else label}
+        if node.status in ENDED_BADLY:
+            label = str(Message.Status(node.status).label)
+            label = f"{label}: {node.error_kind}" if node.error_kind else label
+        else:
+            label = str(Feedback.Rating.DOWN.label)
+        return {"href": self.href(pk), "label": label}
 
     def entry(self, m: Shown) -> Entry:
         node = self.nodes[m.row.pk]

@@ -6,17 +6,21 @@ from .gateways import Gateway  # isort: skip  (foreign keys read top to bottom)
 from .language_models import Favourite, LanguageModel  # isort: skip
 from .commands import Command
 from .conversations import Conversation, Message
+from .feedback import Feedback, Score
 from .generations import Call, Generation
 from .logins import LoginAttempt
 from .pictures import Picture
 from .prices import Listed, Price
+from .read_log import ReadLog
 from .revisions import Revision
+from .tallies import Tally
 
 __all__ = [
     "Call",
     "Command",
     "Conversation",
     "Favourite",
+    "Feedback",
     "Gateway",
     "Generation",
     "LanguageModel",
@@ -25,6 +29,9 @@ __all__ = [
     "Message",
     "Picture",
     "Price",
+    "ReadLog",
     "Revision",
+    "Score",
+    "Tally",
     "User",
 ]

@@ -87,6 +87,8 @@ class Conversation(models.Model):
             models.Index(fields=["owner", "-active_at", "-id"], name="conversation_sidebar"),
             models.Index(fields=["-active_at", "-id"], name="conversation_newest"),
         ]
+        # Without titles and words.
+        permissions = [("see_sums", "Can see what conversations add up to")]
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
 
@@ -280,7 +282,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def for_display(self) -> Self:
         """With all that a rendered message shows, in a fixed number of queries."""
         return self.select_related(
-            "generation", "gateway", "generation__waits_for"
+            "generation", "gateway", "generation__waits_for", "feedback"
         ).prefetch_related("calls", models.Prefetch("pictures", Picture.objects.defer("content")))
 
 
@@ -325,6 +327,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "current", "id"], name="message_branch"),
             models.Index(fields=["conversation", "version"], name="message_changes"),
+            models.Index(fields=["conversation", "status"], name="message_statuses"),
         ]
         verbose_name = _("message")
         verbose_name_plural = _("messages")

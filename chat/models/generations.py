@@ -28,6 +28,7 @@ from .gateways import MAX_MODEL_NAME, Gateway
 from .money import NANO
 from .pictures import Picture
 from .prices import Price, bill
+from .tallies import Tally
 
 REPLIES_AT_ONCE_PER_USER = 100
 Status = Message.Status
@@ -257,7 +258,8 @@ class Generation(models.Model):
             Call.end_once(call)
         if is_ended:
             # A stop may fall between a call's row and the call.
-            Call.objects.filter(generation=pk, ended_at=None).update(ended_at=timezone.now())
+            for unmade in Call.objects.filter(generation=pk, ended_at=None):
+                Call.end(CallEnd(unmade.pk))
             mine.select_related("conversation__owner").get()._show_end()
             return True
         return mine.filter(status=outcome.status).exists()
@@ -439,8 +441,9 @@ class Call(models.Model):
             message.update(links=list(links))
             for pk in message.values_list("pk", flat=True):
                 Picture.keep(pk, images)
-        for call in row.select_related("gateway"):
+        for call in row.select_related("gateway").select_for_update(of=("self",)):
             row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
+            Tally.follow(call, row.get())
 
     @classmethod
     @transaction.atomic
@@ -463,9 +466,11 @@ class Call(models.Model):
 
         Only what `end` says of usage is taken.
         """
-        for call in cls.objects.filter(pk=end.call).select_related("gateway", "message"):
+        ended = cls.objects.filter(pk=end.call).select_for_update(of=("self",))
+        for call in ended.select_related("gateway", "message"):
             usage = {name: value for name, value in asdict(end).items() if name in USAGE}
             cls.objects.filter(pk=call.pk).update(**(usage | bill(call, end)))
+            Tally.follow(call, cls.objects.get(pk=call.pk))
             if call.message is not None:
                 version = call.message.conversation.bump()
                 Message.objects.filter(pk=call.message.pk).update(version=version)

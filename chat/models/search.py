@@ -57,17 +57,26 @@ def search(
     return [*(_title_hits(titles, wanted) if below is None else []), *_hits(messages, wanted)]
 
 
-def conversations(query: str, owner: int | None = None, limit: int = 1_000) -> list[int]:
-    """The conversations of the newest messages and titles that hold all words. Raises TooSlow."""
+def conversations(query: str, limit: int = 1_000) -> dict[int, int | None]:
+    """Where the newest messages and titles that hold all words are: conversation to its newest
+    message found, or None where that is the title. Raises TooSlow.
+    """
     from .conversations import Message
 
     wanted = terms(query)
     if not wanted:
-        return []
-    titles = [-pk for pk in _ids(wanted, owner, above=None, below=0, limit=limit)]
-    messages = _ids(wanted, owner, above=0, below=None, limit=limit)
-    rows = Message.objects.filter(pk__in=messages, deleted_at=None)
-    return list({*titles, *rows.values_list("conversation", flat=True)})
+        return {}
+    found: dict[int, int | None] = {
+        -pk: None for pk in _ids(wanted, None, above=None, below=0, limit=limit)
+    }
+    messages = _ids(wanted, None, above=0, below=None, limit=limit)
+    rows = Message.objects.filter(pk__in=messages, deleted_at=None).order_by("pk")
+    return found | dict(rows.values_list("conversation", "pk"))
+
+
+def passages(query: str, messages: Iterable[int]) -> dict[int | None, list[Piece]]:
+    """Of each message the place where the query's words stand."""
+    return {hit.message: hit.snippet for hit in _hits(list(messages), terms(query))}
 
 
 def _hits(pks: Sequence[int], wanted: Sequence[Term]) -> list[Hit]:

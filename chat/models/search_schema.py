@@ -63,12 +63,6 @@ def remove(connection: Any) -> None:
             cursor.execute("DROP FUNCTION IF EXISTS chat_search_forget()")
 
 
-def is_there(connection: Any) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'chat_search'")
-        return cursor.fetchone() is not None
-
-
 def insert(connection: Any, texts: Iterable[tuple[int, int, str]]) -> None:
     """Add entries of (key, owner's key, text); what has no word in it has no entry."""
     rows = [(pk, owner, words) for pk, owner, text in texts if (words := spread(text))]

@@ -12,6 +12,7 @@ from django.utils.translation import get_language_info, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import User
+from chat.models.feedback import MAX_COMMENT_CHARS
 from chat.models.language_models import (
     Destination,
     NoAccess,
@@ -193,6 +194,23 @@ def zone_label(name: str) -> str:
     """Europe/Moscow, UTC+03:00"""
     offset = timezone.now().astimezone(zoneinfo.ZoneInfo(name)).isoformat()[-6:]
     return f"{name.replace('_', ' ')}, UTC{offset}".replace("UTC-", "UTC\N{MINUS SIGN}")
+
+
+class FeedbackForm(CommandForm):
+    """`rating` 1, -1 or 0 for none; `comment` None where it isn't sent."""
+
+    rating = forms.TypedChoiceField(
+        choices=[(n, n) for n in (1, 0, -1)],
+        coerce=int,
+        error_messages={"invalid_choice": _("A rating is a thumb up or down.")},
+    )
+    comment = Typed(required=False)
+
+    def clean_comment(self) -> str | None:
+        comment: str = self.cleaned_data["comment"].strip()
+        if len(comment) > MAX_COMMENT_CHARS:
+            raise forms.ValidationError(_("This comment is too long."), code="too_long")
+        return comment if "comment" in self.data else None
 
 
 class RenameForm(forms.Form):

@@ -174,6 +174,21 @@ class Shown:
         return ended and not self.is_read_only
 
     @property
+    def can_rate(self) -> bool:
+        return self.row.is_reply and bool(self.text) and not self.is_open and not self.is_read_only
+
+    @property
+    def rating(self) -> int:
+        """The reader's: 1, -1, or 0 for none."""
+        feedback = getattr(self.row, "feedback", None)
+        return feedback.rating if feedback else 0
+
+    @property
+    def comment(self) -> str:
+        feedback = getattr(self.row, "feedback", None)
+        return feedback.comment if feedback else ""
+
+    @property
     def can_edit(self) -> bool:
         return not (self.row.is_reply and (self.is_open or not self.text)) and not self.is_read_only
 

@@ -1,14 +1,26 @@
-"""Make anew what is derived from the rows: the full-text index."""
+"""Make anew what is derived from the rows: the full-text index and the conversations' sums."""
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chat.models import search
+from chat.models import Tally, search
 
 
 class Command(BaseCommand):
-    help = "Index every question, reply and title anew for search."
+    help = "Index every text for search anew, and add up every conversation's calls anew."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Change nothing; fail if a sum isn't what its calls say.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"{search.rebuild()} texts can be found.")
+        if not options["check"]:
+            Tally.rebuild()
+            self.stdout.write(f"{search.rebuild()} texts can be found.")
+        if wrong := Tally.differences():
+            raise CommandError(f"{wrong} sums differ from their calls. Run manage.py rebuild.")
+        self.stdout.write("Every sum is what its calls say.")

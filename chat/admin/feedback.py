@@ -1,0 +1,165 @@
+"""The queue of feedback: thumbs down first, what isn't done before what is; a verdict for each."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib import messages as notices
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from chat.models import Feedback, Message, Score
+from chat.rendering.thread import shown
+
+from . import reading
+from .filters import DaysFilter
+from .read_only import ReadOnlyAdmin
+
+SCORE_FROM, SCORE_TO = -100, 100
+
+
+class DoneFilter(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("done", _("done")), ("all", _("all"))]
+
+    def choices(self, changelist: Any) -> Any:
+        first, *rest = super().choices(changelist)
+        return [first | {"display": _("to do")}, *rest]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(done_at__isnull=self.value() != "done")
+
+
+class VerdictForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A verdict, a note, whether it is done, and one named score for the reply."""
+
+    is_done = forms.BooleanField(label=gettext_lazy("Done"), required=False)
+    score_name = forms.CharField(
+        label=gettext_lazy("Score for"),
+        max_length=50,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "score-names", "autocomplete": "off"}),
+    )
+    score_value = forms.IntegerField(
+        label=gettext_lazy("Score"), min_value=SCORE_FROM, max_value=SCORE_TO, required=False
+    )
+
+    class Meta:
+        model = Feedback
+        fields = ("verdict", "note")
+        widgets = {"note": forms.Textarea(attrs={"rows": 3})}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        name, value = cleaned.get("score_name"), cleaned.get("score_value")
+        if bool(name) != (value is not None) and "score_value" not in self.errors:
+            self.add_error("score_value", _("A score has a name and a number."))
+        return cleaned
+
+    @transaction.atomic
+    def keep(self, reviewer: Any) -> None:
+        row, sent = self.instance, self.cleaned_data
+        row.reviewer = reviewer
+        row.done_at = (row.done_at or timezone.now()) if sent["is_done"] else None
+        row.save(update_fields=["verdict", "note", "reviewer", "done_at"])
+        if sent["score_name"]:
+            Score.objects.update_or_create(
+                message=row.message,
+                name=sent["score_name"],
+                reviewer=reviewer,
+                defaults={"value": sent["score_value"]},
+            )
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(ReadOnlyAdmin):
+    page_template = "admin/feedback.html"
+    list_display = ("given", "thumb", "said", "owner", "model", "verdict", "reviewer", "done")
+    list_display_links = ("given",)
+    list_select_related = ("message__conversation__owner", "reviewer")
+    list_filter = (DoneFilter, "rating", "verdict", ("created_at", DaysFilter))
+    ordering = (F("done_at").desc(nulls_first=True), "rating", "pk")
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
+        return super().get_queryset(request).defer("message__text", "message__reasoning")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"heading": _("Feedback")})
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        return [n for n in self.list_display if n != "said" or reading.may_read(request)]
+
+    @reading.readers_only
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The reply with what was said of it; a POST is the verdict."""
+        if request.method != "POST":
+            return super().change_view(request, object_id, form_url, extra_context)
+        if not request.user.has_perm("chat.change_feedback"):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        form = VerdictForm(request.POST, instance=row)
+        if not form.is_valid():
+            return self.page(request, row, form=form)
+        form.keep(request.user)
+        notices.success(request, _("The verdict is kept."))
+        return redirect("admin:chat_feedback_changelist")
+
+    def page_context(self, request: HttpRequest, row: Feedback) -> dict[str, Any]:
+        conversation = row.message.conversation
+        reading.note(request, reading.What.FEEDBACK, [conversation])
+        pks = [row.message.parent_id, row.message_id]
+        pair = Message.objects.filter(pk__in=pks).for_display().select_related("conversation")
+        return {
+            "feedback": row,
+            "thread": shown(pair.order_by("pk"), is_read_only=True),
+            "conversation": conversation,
+            "scores": row.message.scores.select_related("reviewer"),
+            "score_names": Score.objects.order_by("name")
+            .values_list("name", flat=True)
+            .distinct()[:50],
+            "form": VerdictForm(instance=row, initial={"is_done": row.done_at is not None}),
+            "title": _("Feedback"),
+        }
+
+    # --- columns ------------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("given"))
+    def given(self, row: Feedback) -> Any:
+        return row.created_at
+
+    @admin.display(description=gettext_lazy("rating"))
+    def thumb(self, row: Feedback) -> str:
+        return str(row.get_rating_display())
+
+    @admin.display(description=gettext_lazy("comment"))
+    def said(self, row: Feedback) -> str:
+        return row.comment[:200]
+
+    @admin.display(description=gettext_lazy("owner"))
+    def owner(self, row: Feedback) -> str:
+        return str(row.message.conversation.owner)
+
+    @admin.display(description=gettext_lazy("model"))
+    def model(self, row: Feedback) -> str:
+        return str(row.message.model)
+
+    @admin.display(description=gettext_lazy("done"), boolean=True)
+    def done(self, row: Feedback) -> bool:
+        return row.done_at is not None
