@@ -20,6 +20,8 @@ ADDRESSES = {
     "settings": ("/settings/", "GET POST", MEMBER),
     "log_out_everywhere": ("/settings/log-out/", "POST", MEMBER),
     "parameters": ("/parameters/", "GET POST", MEMBER),
+    "forecast": ("/forecast/", "POST", MEMBER),
+    "conversation_forecast": ("/c/{}/forecast/", "POST", CONVERSATION),
     "start": ("/messages/", "POST", MEMBER),
     "conversation": ("/c/{}/", "GET", CONVERSATION),
     "send": ("/c/{}/messages/", "POST", CONVERSATION),

@@ -1,10 +1,12 @@
 """Writing, in a browser: issue 5, lines 7 to 10, by their numbers."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.server import Client, Server
 from tests.waiting import until
 
 REPLY = "[data-role=assistant]"
@@ -267,3 +269,89 @@ def test_5_8_without_javascript_a_message_is_counted_deleted_changed_and_forked(
     page.get_by_role("button", name="Delete").click()
     expect(page.locator("article")).to_have_count(0)
     assert len(owner.export(conversation)["messages"]) == 2
+
+
+# --- 10: what it will cost, and what fits -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory, shared_gateway) -> Iterator[Client]:
+    """The owner of a server whose one model has a price in roubles and a small context."""
+    shared_gateway.reset()
+    shared_gateway.models = [PRICED]
+    env = {"OPENAI_BASE_URL": shared_gateway.url, "OPENAI_API_KEY": "sk-test", "POTOK_DEMO": "0"}
+    server = Server(tmp_path_factory.mktemp("priced"), env).start()
+    owner = server.visitor().set_up()
+    server.manage("shell", "-v0", "-c", IN_ROUBLES)
+    until(lambda: "priced" in owner.get("/").text, "the model is listed")
+    yield owner
+    server.close()
+
+
+PRICED = {"id": "priced", "object": "model", "context_length": 1000}
+IN_ROUBLES = (
+    "from chat.models import Gateway, Price; g = Gateway.objects.get(slug='openai');"
+    "Price.objects.create(gateway=g, model='priced', currency='RUB', prompt=1000, completion=800)"
+)
+
+
+@pytest.mark.parametrize(("locale", "cost"), [("en", r"≈ RUB\s0\.\d+"), ("ru", r"≈ 0,\d+\s₽")])
+def test_5_10_what_a_question_will_cost_is_said_before_it_is_sent(priced, open_page, cost, gateway):
+    page = open_page(priced)
+    live(page)
+    expect(page.locator("#forecast")).to_be_hidden()
+    text_field(page).fill("How are you?")
+    expect(page.locator("#forecast")).to_have_text(re.compile(cost))
+    expect(page.locator("#forecast meter")).to_have_count(0)
+    text_field(page).fill("")
+    expect(page.locator("#forecast")).to_be_hidden()
+    assert gateway.calls == []
+
+
+def test_5_10_a_forecast_is_asked_in_pauses_and_not_for_each_key(priced, open_page):
+    page = open_page(priced)
+    live(page)
+    asked = []
+    page.on("request", lambda request: "forecast" in request.url and asked.append(request.url))
+    text_field(page).press_sequentially("Many keys are pressed here in a row.", delay=5)
+    expect(page.locator("#forecast")).to_contain_text("≈")
+    text_field(page).press_sequentially("!")
+    text_field(page).fill(
+        "Many keys are pressed here in a row, and then a good deal more is written."
+    )
+    with page.expect_response("**/forecast/"):
+        pass
+    assert len(asked) == 2
+
+
+def test_5_10_near_the_limit_a_gauge_and_what_falls_out_are_shown(priced, open_page, gateway):
+    page = open_page(priced)
+    live(page)
+    ask(page, "word " * 400)
+    page.locator(ENDED).wait_for()
+    expect(page.locator("#forecast")).to_be_hidden()
+    text_field(page).fill("word " * 200)
+    expect(page.locator("#forecast meter")).to_be_visible()
+    expect(page.locator("#forecast")).to_contain_text("% of the context")
+    expect(page.locator("#forecast strong")).to_have_count(0)
+    text_field(page).fill("word " * 500)
+    expect(page.locator("#forecast")).to_contain_text("The first 2 messages no longer fit.")
+    text_field(page).fill("word " * 2000)
+    expect(page.locator("#forecast")).to_contain_text("too long for the model's context")
+    key = page.locator("#composer [name=client_key]").input_value()
+    text_field(page).fill("word " * 500)
+    expect(page.locator("#forecast")).to_contain_text("The first 2 messages no longer fit.")
+    assert page.locator("#composer [name=client_key]").input_value() == key
+    text_field(page).press("Enter")
+    page.locator("article:nth-child(4)[data-status=complete]").wait_for()
+    assert len(gateway.calls[-1].json["messages"]) == 1
+
+
+def test_5_10_without_javascript_a_button_says_it_and_keeps_the_text(priced, open_page, gateway):
+    page = open_page(priced, java_script_enabled=False)
+    page.goto("/")
+    text_field(page).fill("How are you?")
+    page.get_by_role("button", name="What will it cost?").click()
+    expect(page.locator("#forecast")).to_contain_text("≈ RUB")
+    expect(text_field(page)).to_have_value("How are you?")
+    assert gateway.calls == []

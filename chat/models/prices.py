@@ -128,6 +128,17 @@ class Price(models.Model):
         row = cls.objects.filter(**same, **found._asdict()).first()
         return row or cls.objects.create(**same, **found._asdict(), valid_from=when)
 
+    @classmethod
+    def expected(cls, gateway: Gateway, model: str, prompt_tokens: int) -> "Price | None":
+        """What a call would be billed at now; a public list price as a row that isn't kept."""
+        now = timezone.now()
+        if found := cls.at(gateway, model, now):
+            return found
+        known = known_prices.find(gateway.base_url, model, now, prompt_tokens)
+        if known is None or gateway.currency != "USD":
+            return None
+        return cls(gateway=gateway, model=model, currency="USD", **known._asdict())
+
     def cost_nano(self, tokens: "Billable") -> int | None:
         """In 10^-9 of the currency, rounded half to even; None for an absurd sum."""
         prompt, completion = nano(self.prompt) or 0, nano(self.completion) or 0

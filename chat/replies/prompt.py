@@ -66,9 +66,15 @@ def prefilled(messages: Sequence[dict[str, str]], continuation: str) -> dict[str
 
 
 def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list[dict[str, str]]:
+    roles = [m["role"] for m in messages]
     costs = [estimate_tokens(m["content"]) + TOKENS_A_MESSAGE for m in messages]
-    last = len(messages) - 1
-    kept = {i for i, m in enumerate(messages) if m["role"] == "system"} | {last}
+    return [messages[i] for i in fitting(roles, costs, budget_tokens)]
+
+
+def fitting(roles: Sequence[str], costs: Sequence[int], budget_tokens: int) -> list[int]:
+    """Which of these messages fit, by their places; raises PromptTooLong. As `build` says."""
+    last = len(roles) - 1
+    kept = {i for i, role in enumerate(roles) if role == "system"} | {last}
     left = budget_tokens - sum(costs[i] for i in kept)
     if left < 0:
         raise PromptTooLong
@@ -79,9 +85,9 @@ def _newest_that_fit(messages: list[dict[str, str]], budget_tokens: int) -> list
             break
         left -= costs[i]
         kept.add(i)
-    found = [messages[i] for i in sorted(kept)]
+    found = sorted(kept)
     # An answer whose question no longer fits says nothing, and some gateways refuse to begin with it.
-    orphan = next((i for i, m in enumerate(found) if m["role"] != "system"), last)
-    if found[orphan]["role"] == "assistant" and orphan < len(found) - 1:
-        del found[orphan]
+    orphan = next((i for i in found if roles[i] != "system"), last)
+    if roles[orphan] == "assistant" and orphan != last:
+        found.remove(orphan)
     return found

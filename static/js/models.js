@@ -112,6 +112,7 @@ class ModelPicker extends HTMLElement {
     if (!option) return
     this.input.value = option.dataset.value
     this.gateway.value = option.dataset.gateway
+    this.input.dispatchEvent(new Event("change", { bubbles: true }))
     this.shine()
     this.leave()
   }

@@ -35,7 +35,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 // Not htmx:afterRequest: nobody hears it where the socket has replaced the element before the answer.
 document.addEventListener("htmx:beforeSend", (event) => {
   const { xhr, requestConfig } = event.detail
-  if (requestConfig.verb === "get") return
+  if (requestConfig.verb === "get" || event.target.id === "forecast") return
   const form = event.target.form ?? event.target.closest("form") ?? commands
   xhr.addEventListener("load", () => {
     // The same key goes with each try of the same command, so that the server does it once.
@@ -47,8 +47,8 @@ document.addEventListener("htmx:beforeSend", (event) => {
   })
 })
 
-// Reading on is tried again by scrolling on; nothing is lost.
-const isReading = (event) => event.target.closest?.(".edge")
+// Reading on is tried again by scrolling on, a forecast by writing on; nothing is lost.
+const isReading = (event) => event.target.closest?.(".edge, #forecast")
 
 document.addEventListener("htmx:sendError", (event) => isReading(event) || show("alert-network"))
 document.addEventListener("htmx:timeout", (event) => isReading(event) || show("alert-network"))

@@ -12,6 +12,7 @@ from chat.models import Command, Conversation, Gateway, Message
 from chat.models.language_models import offers, preferred
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
+from chat.replies.forecast import Forecast, forecast
 
 from .. import window
 from ..access import for_conversation, is_mine, member_only, see_other
@@ -87,6 +88,31 @@ def send(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return _sent(request, reply)
 
 
+@member_only
+@require_POST
+def forecast_of_new(request: HttpRequest) -> HttpResponse:
+    """About what the first question of a new conversation would cost; nothing is sent."""
+    return _forecast(request, None, StartForm(request.POST, user=request.user))
+
+
+@for_conversation("POST")
+def forecast_here(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    """The same for one more question."""
+    return _forecast(request, conversation, SendForm(request.POST, user=request.user))
+
+
+def _forecast(
+    request: HttpRequest, conversation: Conversation | None, form: SendForm
+) -> HttpResponse:
+    found = None
+    if form.is_valid():
+        text, asked = form.cleaned_data["text"], getattr(form, "asked", None)
+        found = forecast(request.user, form.destination, text, conversation, asked)
+    if request.htmx:
+        return render(request, "_forecast.html", {"forecast": found})
+    return _page(request, conversation, sent=form, forecast=found)
+
+
 @for_conversation("POST")
 def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     form = RenameForm(request.POST)
@@ -131,9 +157,10 @@ def _page(
     model: str = "",
     sent: SendForm | None = None,
     alert: str = "",
+    forecast: Forecast | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The whole page. With `sent`, a form that was refused: its text and its error are kept."""
+    """The whole page. With `sent`, a form that was not taken: its text and its error are kept."""
     part = None
     if conversation is not None:
         part = window.asked_for(request.GET, conversation) or window.newest(conversation)
@@ -160,6 +187,7 @@ def _page(
         "sidebar": sidebar(request.user),
         "sidebar_version": request.user.version,
         "composer": composer,
+        "forecast": forecast,
         "offers": offers(request.user),
         "has_gateway": Gateway.objects.usable().exists(),
         "is_running": any(m.is_open and not m.is_held for m in thread),
