@@ -158,6 +158,24 @@ def test_the_key_is_in_no_representation() -> None:
     assert "secret" not in repr(at)
 
 
+def test_a_refused_parameter_goes_by_its_other_name_then_not_at_all() -> None:
+    body = {"model": "m", "max_tokens": 9, "temperature": 0.5}
+    named = GatewayError("bad_request", parameters=("max_tokens", "max_completion_tokens"))
+    once = Endpoint("test", "http://127.0.0.1/v1").taught_by(named, body)
+    assert once
+    assert once.fitted(body) == {
+        "model": "m",
+        "temperature": 0.5,
+        "max_completion_tokens": 9,
+    }
+    assert once.fitted(body | {"model": "other"}) == body | {"model": "other"}
+    twice = once.taught_by(named, body)
+    assert twice
+    assert twice.fitted(body) == {"model": "m", "temperature": 0.5}
+    assert twice.taught_by(named, body) is None
+    assert twice.taught_by(GatewayError("bad_request", parameters=("top_p",)), body) is None
+
+
 @pytest.mark.parametrize("key", ["sk with space", "ключ", "a\r\nX: y"])
 @in_a_loop
 async def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:

@@ -93,6 +93,24 @@ def test_a_title_model_names_a_conversation_once_and_is_counted_apart(titling, g
     assert len(gateway.calls) == 3
 
 
+def test_a_title_model_that_refuses_a_parameter_is_asked_without_it_from_then_on(titling, gateway):
+    gateway.reply("Light is scattered.", when=lambda call: call.json.get("stream"))
+    gateway.refuse(400, {"error": {"code": "unsupported_parameter", "param": "max_tokens"}})
+    gateway.refuse(200, TITLED)
+    conversation = titling.send("Why is the sky blue?")
+    titling.wait_for_reply(conversation, "complete")
+    until(lambda: title_of(titling, conversation) == "Небо и свет", "the title is there")
+
+    gateway.reply("Of water.", when=lambda call: call.json.get("stream"))
+    gateway.refuse(200, TITLED)
+    another = titling.send("And the sea?")
+    titling.wait_for_reply(another, "complete")
+    until(lambda: title_of(titling, another) == "Небо и свет", "the second title is there")
+    asked = [call.json for call in gateway.calls if not call.json.get("stream")]
+    limits = [(each.get("max_tokens"), each.get("max_completion_tokens")) for each in asked]
+    assert limits == [(40, None), (None, 40), (None, 40)]
+
+
 def test_a_title_of_ones_own_is_never_overwritten(titling, gateway):
     gate = gateway.gate()
     gateway.reply("Light is scattered.", gate, when=lambda call: call.json.get("stream"))

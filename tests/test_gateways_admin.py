@@ -394,6 +394,7 @@ def test_a_model_of_newer_ways_is_asked_in_newer_ways(owner, gateway, reachable)
     gateway.reply("Hi")
     assert "One token from" in command(owner, "check", reachable)[1]
     assert gateway.calls[1].json["max_completion_tokens"] == 1
+    assert list(fresh(reachable).refused_parameters.values()) == [["max_tokens"]]
     assert "max_tokens" not in gateway.calls[1].json
     assert [call.error_kind for call in Call.objects.all()] == ["bad_request", ""]
 

@@ -60,6 +60,44 @@ def test_a_refusal_has_a_kind_and_where_it_helps_a_reason(
 
 
 @pytest.mark.parametrize(
+    ("error", "parameters"),
+    [
+        (
+            {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model."
+                " Use 'max_completion_tokens' instead.",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            },
+            ("max_tokens",),
+        ),
+        (
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            ("max_tokens", "max_completion_tokens"),
+        ),
+        (
+            {"message": "Only the default (1) is taken.", "param": "temperature"}
+            | {"code": "unsupported_value"},
+            ("temperature",),
+        ),
+        ([{"type": "extra_forbidden", "loc": ["body", "top_p"], "msg": "Extra"}], ("top_p",)),
+        ("openai does not support parameters: ['reasoning_effort']", ("reasoning_effort",)),
+        ("Unknown field `seed`", ("seed",)),
+        ({"message": "must be at most 2", "param": "temperature"}, ()),
+        ("Unsupported value: 'verbosity'. Supported values are: 'low'", ()),
+        ("max_tokens is too large: 100000", ()),
+        ("Unsupported image format", ()),
+    ],
+)
+def test_a_refused_parameter_is_named_but_not_a_refused_value(
+    error: object, parameters: tuple[str, ...]
+) -> None:
+    refusal = refused(400, {"detail" if isinstance(error, list) else "error": error})
+    assert (refusal.kind, refusal.parameters) == ("bad_request", parameters)
+    assert refusal.reason == ("parameter" if parameters else None)
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         ({"error": {"message": "a"}}, "a"),

@@ -351,6 +351,17 @@ def test_a_gateway_that_takes_no_include_usage_is_asked_without_from_then_on(sta
     assert asked == [True, False, False]
 
 
+def test_a_parameter_that_a_model_refuses_is_left_out_from_then_on(start_server, gateway):
+    server = start_server()
+    owner = server.visitor().set_up()
+    gateway.refuse(400, {"error": {"code": "unsupported_parameter", "param": "temperature"}})
+    owner.post("/parameters/", {"temperature": "0.5"})
+    first = reply_to(owner)
+    second = reply_to(owner)
+    assert (first["status"], second["status"]) == ("complete", "complete")
+    assert [call.json.get("temperature") for call in gateway.calls] == [0.5, None, None]
+
+
 # --- stop ---------------------------------------------------------------------------------------
 
 

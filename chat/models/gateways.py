@@ -1,6 +1,6 @@
 """Gateways: where they are, as whom they are asked, what they said last."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from . import secrets
 from .money import MAX_NANO, NANO
 
 MAX_MODEL_NAME = 200
+MAX_REFUSING_MODELS = 500
 RATE_DAYS = 7
 DEMO_POSITION = 1000
 # They say of themselves that a last message of the assistant's is the beginning of its reply.
@@ -87,6 +88,8 @@ class Gateway(models.Model):
     )
     # False once it has refused stream_options.include_usage.
     takes_include_usage = models.BooleanField(default=True, editable=False)
+    # {model: [parameter, ...]} that it has refused; NULL is none.
+    refused_parameters = models.JSONField(null=True, editable=False)
     listed_at = models.DateTimeField(_("models listed"), null=True, editable=False)
     # Why they could not be listed last: the fields of the error.
     listing_failure = models.JSONField(null=True, editable=False)
@@ -189,6 +192,16 @@ class Gateway(models.Model):
         """Keep the fields of the error that kept it from being listed."""
         Gateway.objects.filter(pk=self.pk).update(listing_failure=failure)
 
+    @transaction.atomic
+    def note_refused(self, model: str, parameters: Sequence[str]) -> None:
+        """Keep which parameters a model of it does not take."""
+        row = Gateway.objects.select_for_update().get(pk=self.pk)
+        refused = row.refused_parameters or {}
+        known = refused.pop(model, [])
+        refused[model] = list(dict.fromkeys([*known, *parameters]))
+        newest = dict(list(refused.items())[-MAX_REFUSING_MODELS:])
+        Gateway.objects.filter(pk=self.pk).update(refused_parameters=newest)
+
     def note_balance(self, amount: Decimal | None) -> None:
         """Keep what is left, in its currency; None, where it doesn't tell, leaves what was known."""
         if amount is None or not abs(amount) * NANO <= MAX_NANO:
@@ -204,6 +217,7 @@ class Gateway(models.Model):
         self._unlist()
         void = {
             "takes_include_usage": True,
+            "refused_parameters": None,
             "listed_at": None,
             "listing_failure": None,
             "balance_nano": None,

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -21,14 +21,12 @@ from chat.upstream.errors import GatewayError
 from chat.upstream.usage import Usage
 
 from .attempt import reported
-from .endpoints import endpoint_of
+from .endpoints import endpoint_of, note_taught
 from .listing import as_fields, take_over
 
 T = TypeVar("T")
 TOTAL_S = 30.0
 MESSAGES = [{"role": "user", "content": "Hi"}]
-# Newer models of OpenAI's refuse `max_tokens`; most other servers don't know this one.
-NEWER_LIMIT = "max_completion_tokens"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def list_models(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
     """Take over the gateway's list."""
     began = time.monotonic()
     try:
-        listed = _ask(gateway, Client.models, within_s)
+        listed = _ask(endpoint_of(gateway), Client.models, within_s)
     except GatewayError as error:
         gateway.note_listing_failure(as_fields(error))
         return Finding("models", time.monotonic() - began, error)
@@ -71,7 +69,7 @@ def ask_balance(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
     """Take over what is left; neither error nor balance where there is no way to ask."""
     began = time.monotonic()
     try:
-        balance = _ask(gateway, Client.balance, within_s)
+        balance = _ask(endpoint_of(gateway), Client.balance, within_s)
     except GatewayError as error:
         return Finding("balance", time.monotonic() - began, error)
     gateway.note_balance(balance)
@@ -81,24 +79,23 @@ def ask_balance(gateway: Gateway, within_s: float = TOTAL_S) -> Finding:
 def _answer(gateway: Gateway, user: User, model: str, within_s: float) -> Finding:
     """Time a call for one token; each try is a call of its own, with its cost."""
     end = time.monotonic() + within_s
-    limit, include_usage = "max_tokens", gateway.takes_include_usage
+    body = {"model": model, "max_tokens": 1, "messages": MESSAGES}
+    endpoint = endpoint_of(gateway)
     while True:
         began = time.monotonic()
-        error = _call(gateway, user, {"model": model, limit: 1}, include_usage, end - began)
+        error = _call(gateway, endpoint, user, body, end - began)
         seconds = time.monotonic() - began
-        if error and error.reason == "include_usage" and include_usage:
-            include_usage = False
-        elif error and NEWER_LIMIT in (error.message or "") and limit != NEWER_LIMIT:
-            limit = NEWER_LIMIT
-        else:
+        taught = endpoint.taught_by(error, body) if error else None
+        if taught is None:
             break
-    if error is None and not include_usage:
-        Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)
+        endpoint = taught
+    if error is None:
+        note_taught(gateway, endpoint, model)
     return Finding("answer", seconds, error, model=model)
 
 
 def _call(
-    gateway: Gateway, user: User, body: dict[str, Any], include_usage: bool, within_s: float
+    gateway: Gateway, endpoint: Endpoint, user: User, body: dict[str, Any], within_s: float
 ) -> GatewayError | None:
     """One call, accounted; returns what was wrong with it."""
     call = Call.begin_check(user, gateway, body["model"])
@@ -107,8 +104,7 @@ def _call(
 
     async def read(client: Client, endpoint: Endpoint) -> GatewayError | None:
         nonlocal usage, finish_reason
-        endpoint = replace(endpoint, include_usage=include_usage)
-        async with aclosing(client.stream(endpoint, {**body, "messages": MESSAGES})) as items:
+        async with aclosing(client.stream(endpoint, body)) as items:
             async for item in items:
                 match item:
                     case Usage():
@@ -119,7 +115,7 @@ def _call(
         return None
 
     try:
-        error = _ask(gateway, read, max(1.0, within_s))
+        error = _ask(endpoint, read, max(1.0, within_s))
     except GatewayError as exc:
         error = exc
     # A model that thinks first has spent its one token before it wrote anything.
@@ -144,10 +140,9 @@ def _model_to_ask(gateway: Gateway, user: User) -> str:
 
 
 def _ask(
-    gateway: Gateway, request: Callable[[Client, Endpoint], Awaitable[T]], within_s: float
+    endpoint: Endpoint, request: Callable[[Client, Endpoint], Awaitable[T]], within_s: float
 ) -> T:
     """Raises GatewayError, TimeoutError never."""
-    endpoint = endpoint_of(gateway)
 
     async def ask() -> T:
         client = Client()

@@ -19,4 +19,14 @@ def endpoint_of(gateway: Gateway) -> Endpoint:
         headers=gateway.headers,
         include_usage=gateway.takes_include_usage,
         allow_private=gateway.allows_private,
+        refused={model: tuple(p) for model, p in (gateway.refused_parameters or {}).items()},
     )
+
+
+def note_taught(gateway: Gateway, endpoint: Endpoint, model: str) -> None:
+    """Keep what an endpoint of the gateway has learned since it was made."""
+    if gateway.takes_include_usage and not endpoint.include_usage:
+        Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)
+    refused = endpoint.refused.get(model, ())
+    if list(refused) != (gateway.refused_parameters or {}).get(model, []):
+        gateway.note_refused(model, refused)

@@ -13,7 +13,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,7 @@ from . import branch, corrections, prompt, titles
 from .attempt import Attempt
 from .checkpoints import Writer
 from .database import in_database
-from .endpoints import endpoint_of
+from .endpoints import endpoint_of, note_taught
 from .joint import Joint
 from .listing import list_models, list_models_of
 from .log import Cursor, Logs
@@ -276,15 +276,16 @@ class Runner:
             running.attempt = attempt = Attempt(
                 call.pk, job.generation.pk, self.logs, self._writer, joint
             )
+            body = job.body(model, messages)
             try:
-                return await attempt.run(self._client, endpoint, job.body(model, messages))
+                return await attempt.run(self._client, endpoint, body)
             except GatewayError as error:
                 outcome = failure(error, attempt.has_text, attempt.finish_reason)
                 elapsed_s = time.monotonic() - began
-                delay = None if attempt.has_text else _delay_s(error, job, number, elapsed_s)
+                delay = None if attempt.has_text else _delay_s(error, job, body, number, elapsed_s)
                 if delay is None:
                     return outcome
-            await in_database(_note_attempt)(job, attempt.end(outcome))
+            await in_database(_note_attempt)(job, model, attempt.end(outcome))
             running.attempt = None
             if delay:
                 self.logs.tell(job.generation.pk, note=f"retry {number} {time.time() + delay:.0f}")
@@ -348,11 +349,13 @@ def failure(error: GatewayError, has_text: bool = False, finish_reason: str = ""
     )
 
 
-def _delay_s(error: GatewayError, job: Job, number: int, elapsed_s: float) -> float | None:
+def _delay_s(
+    error: GatewayError, job: Job, body: dict[str, Any], number: int, elapsed_s: float
+) -> float | None:
     """How long to wait before the next attempt, over `job.routes[0]`; None for no further one."""
     gateway, endpoint = job.routes[0]
-    if error.reason == "include_usage" and endpoint.include_usage:
-        job.routes[0] = (gateway, replace(endpoint, include_usage=False))
+    if taught := endpoint.taught_by(error, body):
+        job.routes[0] = (gateway, taught)
         return 0.0
     if error.kind == "bad_request" and job.is_prefilled:
         job.refuses_prefill = True
@@ -363,12 +366,11 @@ def _delay_s(error: GatewayError, job: Job, number: int, elapsed_s: float) -> fl
     return retry_delay_s(error, number, elapsed_s)
 
 
-def _note_attempt(job: Job, end: CallEnd) -> None:
+def _note_attempt(job: Job, model: str, end: CallEnd) -> None:
     """Record an attempt that brought nothing, and what was learned from it."""
     Call.end(end)
     gateway, endpoint = job.routes[0]
-    if gateway.takes_include_usage and not endpoint.include_usage:
-        Gateway.objects.filter(pk=gateway.pk).update(takes_include_usage=False)
+    note_taught(gateway, endpoint, model)
     if gateway.pk != job.message.gateway_id:
         Message.objects.filter(pk=job.message.pk).update(gateway=gateway)
 

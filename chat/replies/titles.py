@@ -6,12 +6,12 @@ from django.conf import settings
 
 from chat.models import Call, Conversation, LanguageModel, Message
 from chat.models.generations import CallEnd
-from chat.upstream.client import Client
+from chat.upstream.client import Client, Endpoint
 from chat.upstream.errors import GatewayError
 
 from .attempt import reported
 from .database import in_database
-from .endpoints import endpoint_of
+from .endpoints import endpoint_of, note_taught
 
 logger = logging.getLogger(__name__)
 EXCERPT_CHARS = 1500
@@ -28,22 +28,31 @@ async def give(client: Client, conversation: int) -> None:
     found = await in_database(_due)(conversation) if settings.TITLES else None
     if found is None:
         return
-    model, excerpt, call = found
+    row, model, excerpt = found
     body = {
         "model": model.name,
         "max_tokens": MAX_TOKENS,
         "messages": [{"role": "system", "content": TASK}, {"role": "user", "content": excerpt}],
     }
     try:
-        completion = await client.complete(endpoint_of(model.gateway), body, total_s=TOTAL_S)
+        endpoint: Endpoint | None = endpoint_of(model.gateway)
     except GatewayError as error:
         logger.info("No title for conversation %d: %s", conversation, error)
-        end = CallEnd(call.pk, error_kind=error.kind, error_message=error.message or "")
-        await in_database(Call.end)(end)
         return
-    used = reported(completion.usage) if completion.usage else {}
-    end = CallEnd(call.pk, finish_reason=completion.finish_reason or "", **used)
-    await in_database(_take)(conversation, end, one_line(completion.text))
+    while endpoint:
+        call = await in_database(Call.begin_title)(row, model.gateway, model.name)
+        try:
+            completion = await client.complete(endpoint, body, total_s=TOTAL_S)
+        except GatewayError as error:
+            logger.info("No title for conversation %d: %s", conversation, error)
+            end = CallEnd(call.pk, error_kind=error.kind, error_message=error.message or "")
+            endpoint = endpoint.taught_by(error, body)
+            await in_database(_note_failure)(model, end, endpoint)
+        else:
+            used = reported(completion.usage) if completion.usage else {}
+            end = CallEnd(call.pk, finish_reason=completion.finish_reason or "", **used)
+            await in_database(_take)(conversation, end, one_line(completion.text))
+            return
 
 
 def one_line(text: str) -> str:
@@ -52,7 +61,7 @@ def one_line(text: str) -> str:
     return line.strip("#*_`\"'«»“”„ ").rstrip(".").strip()
 
 
-def _due(conversation: int) -> tuple[LanguageModel, str, Call] | None:
+def _due(conversation: int) -> tuple[Conversation, LanguageModel, str] | None:
     row = Conversation.objects.alive().select_related("owner").filter(pk=conversation).first()
     model = LanguageModel.title_model()
     if row is None or model is None or row.title_source != Conversation.TitleSource.WORDS:
@@ -61,7 +70,13 @@ def _due(conversation: int) -> tuple[LanguageModel, str, Call] | None:
     if len(turns) != 2 or turns[1][0] != Message.Role.ASSISTANT:
         return None
     excerpt = "\n\n".join(f"{role}: {text[:EXCERPT_CHARS]}" for role, text in turns)
-    return model, excerpt, Call.begin_title(row, model.gateway, model.name)
+    return row, model, excerpt
+
+
+def _note_failure(model: LanguageModel, end: CallEnd, endpoint: Endpoint | None) -> None:
+    Call.end(end)
+    if endpoint:
+        note_taught(model.gateway, endpoint, model.name)
 
 
 def _take(conversation: int, end: CallEnd, title: str) -> None:

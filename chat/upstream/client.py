@@ -9,10 +9,8 @@ Closing the iterator, or cancelling the task that waits for it, closes the conne
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +21,7 @@ import msgspec
 from chat.upstream import listing, refusal
 from chat.upstream.body import Body, Clock, Deadlines
 from chat.upstream.dialect import MAX_REPLY_BYTES, Delta, End, Item, Reader
+from chat.upstream.endpoint import Endpoint
 from chat.upstream.errors import GatewayError
 from chat.upstream.listing import ModelInfo
 from chat.upstream.sse import Parser
@@ -35,24 +34,6 @@ _DEADLINES = Deadlines()
 _PIECE_BYTES = 256 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
 _QUICK_S = 30.0  # a list, a balance
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where and as whom to ask. base_url: up to and including /v1."""
-
-    slug: str
-    base_url: str
-    key: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    include_usage: bool = True
-    allow_private: bool = True
-
-    @property
-    def vendor(self) -> str:
-        """Whose ways it has beyond the common ones: known by its host, else by its slug."""
-        host = self.base_url.partition("://")[2].partition("/")[0].lower()
-        return _VENDORS.get(host, self.slug)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -159,7 +140,7 @@ class Client:
     ) -> AsyncGenerator[Told, None]:
         clock = Clock(self._deadlines)
         reader = Reader(max_reply_bytes=self._max_reply_bytes, secret=endpoint.key)
-        asked = msgspec.json.encode(body)
+        asked = msgspec.json.encode(endpoint.fitted(body))
         async with self._exchange(endpoint, "POST", "chat/completions", asked, clock) as response:
             opened = Opened(response.status_code, _request_id(response))
             chunks = Body(response, clock)
@@ -245,7 +226,7 @@ class Client:
     ) -> httpx.Response:
         client = self._client(endpoint)
         try:
-            headers = _headers(endpoint)
+            headers = endpoint.request_headers()
             if body is not None:
                 headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
             url = f"{endpoint.base_url.rstrip('/')}/{path}"
@@ -280,20 +261,6 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
         yield body[at : at + _PIECE_BYTES]
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    if not _HEADER.fullmatch(endpoint.key):
-        raise GatewayError("auth", reason="key")
-    headers = {
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": "Potok",
-        **endpoint.headers,
-    }
-    if endpoint.key:
-        headers["Authorization"] = f"Bearer {endpoint.key}"
-    return headers
-
-
 def _request_id(response: httpx.Response) -> str | None:
     for name in ("x-generation-id", "x-request-id", "request-id", "cf-ray"):
         if value := response.headers.get(name):
@@ -301,6 +268,4 @@ def _request_id(response: httpx.Response) -> str | None:
     return None
 
 
-_HEADER = re.compile(r"[!-~]*")
-_VENDORS = {"api.aitunnel.ru": "aitunnel", "openrouter.ai": "openrouter"}
 _BALANCE_PATHS = {"aitunnel": "aitunnel/balance", "openrouter": "credits"}

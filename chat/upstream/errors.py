@@ -32,10 +32,11 @@ _LASTING = ("url", "tls", "forbidden")
 class GatewayError(Exception):
     """A call to a gateway failed.
 
+    parameters: where `reason` is `parameter`, those that it names, the most likely one first.
     message: the gateway's own words, cleaned, without keys, never HTML; None if it gave none.
     status: of the HTTP answer, or the one that an error inside a 200 names.
     reason: what tells the page more than the kind does:
-        bad_request   context_length | content_filter | include_usage
+        bad_request   context_length | content_filter | include_usage | parameter
         not_found     model
         empty         length | content_filter
         auth          key (no header can hold it)
@@ -56,13 +57,15 @@ class GatewayError(Exception):
         status: int | None = None,
         retry_after_s: float | None = None,
         reason: str | None = None,
+        parameters: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(kind, message, status, retry_after_s, reason)
+        super().__init__(kind, message, status, retry_after_s, reason, parameters)
         self.kind: Kind = kind
         self.message = message
         self.status = status
         self.retry_after_s = retry_after_s
         self.reason = reason
+        self.parameters = parameters
 
     def __str__(self) -> str:
         status = f" {self.status}" if self.status else ""

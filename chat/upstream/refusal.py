@@ -41,7 +41,15 @@ def from_document(
         status = report.status or status
     message = presentable(report.message, secret)
     kind, reason = _classify(status, report)
-    return GatewayError(kind, message, status=status, retry_after_s=retry_after_s, reason=reason)
+    refused = _refused_parameters(report) if (kind, reason) == ("bad_request", None) else ()
+    return GatewayError(
+        kind,
+        message,
+        status=status,
+        retry_after_s=retry_after_s,
+        reason="parameter" if refused else reason,
+        parameters=refused,
+    )
 
 
 def presentable(message: str | None, secret: str = "") -> str | None:
@@ -197,6 +205,19 @@ _FILTERED = re.compile(
     r"content[ _](?:filter|policy|management)|moderation|flagged|safety system", re.IGNORECASE
 )
 
+# What a request may be without.
+_PARAMETERS = (
+    "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop",
+    "presence_penalty", "frequency_penalty", "reasoning_effort", "reasoning", "verbosity",
+)  # fmt: skip
+_PARAMETER = re.compile(rf"\b(?:{'|'.join(_PARAMETERS)})\b")
+_UNSUPPORTED = re.compile(
+    r"unsupported|(?:not|n't) (?:be )?(?:support|allow|permit|accept|applicable|available)"
+    r"|unknown|unrecogni[sz]ed|unexpected|extra_forbidden|extra (?:inputs|fields)|deprecated",
+    re.IGNORECASE,
+)
+_BAD_VALUE = re.compile(r"(?:supported|valid|allowed) values|one of|at most", re.IGNORECASE)
+
 
 def _classify(status: int | None, report: _Report) -> tuple[Kind, str | None]:
     words = " ".join(report.words)
@@ -220,6 +241,17 @@ def _classify(status: int | None, report: _Report) -> tuple[Kind, str | None]:
     if _FILTERED.search(message) or _FILTERED.search(words):
         return kind, "content_filter"
     return kind, None
+
+
+def _refused_parameters(report: _Report) -> tuple[str, ...]:
+    """The optional parameters that it names and does not take; none where the value alone is bad."""
+    words, message = " ".join(report.words), report.message or ""
+    if _BAD_VALUE.search(message):
+        return ()
+    if not (_UNSUPPORTED.search(words) or _UNSUPPORTED.search(message)):
+        return ()
+    pointed_at = tuple(place for place in report.places if place in _PARAMETERS)
+    return pointed_at or tuple(dict.fromkeys(_PARAMETER.findall(message)))
 
 
 def _kind_by_status(status: int | None) -> Kind | None:
