@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,6 +12,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(keep_triggers, sender=self)
+        import_module("chat.security")
 
 
 def keep_triggers(using: str, **_: Any) -> None:

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -97,10 +98,14 @@ def _secrets_keys() -> list[str]:
 # --- where it lives and who may call it -------------------------------------------------------
 
 DATA_DIR = Path(_text("POTOK_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+# Every conversation lies in it: nobody else of this machine may look in.
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 HOST = _text("HOST", "127.0.0.1")
 PORT = int(_number("PORT", 8000, 1, 65535))
+_loopback = "127.0.0.1" if HOST in ("", "0.0.0.0", "::") else HOST  # noqa: S104
+# Where this machine itself reaches what listens on HOST.
+LOCAL_URL = f"http://{f'[{_loopback}]' if ':' in _loopback else _loopback}:{PORT}"
 ORIGINS = _origins("POTOK_URL", [f"http://127.0.0.1:{PORT}", f"http://localhost:{PORT}"])
 HTTPS = all(origin.startswith("https://") for origin in ORIGINS)
 TRUSTED_PROXIES = [p.strip() for p in _text("TRUSTED_PROXIES").split(",") if p.strip()]
@@ -136,7 +141,8 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 MIDDLEWARE = [
-    "chat.page.proxies.behind_proxies",
+    "chat.proxies.behind_proxies",
+    "chat.logs.identified",
     "chat.page.middleware.probes",
     "django.middleware.security.SecurityMiddleware",
     "chat.page.middleware.StaticFiles",
@@ -282,8 +288,7 @@ FIRST_OWNER = {
 
 DEMO = _one_of("POTOK_DEMO", "1", ("0", "1", "faults"))
 DEMO_KEY = salted_hmac("potok.demo", "key", secret=SECRET_KEY, algorithm="sha256").hexdigest()
-_loopback = "127.0.0.1" if HOST in ("", "0.0.0.0", "::") else HOST  # noqa: S104
-DEMO_URL = _text("POTOK_DEMO_URL", f"http://{_loopback}:{PORT}/demo/v1").rstrip("/")
+DEMO_URL = _text("POTOK_DEMO_URL", f"{LOCAL_URL}/demo/v1").rstrip("/")
 STREAMS_DIR = _text("POTOK_STREAMS_DIR")
 TITLES = _one_of("POTOK_TITLES", "1", ("0", "1")) == "1"
 
@@ -332,14 +337,30 @@ GATEWAYS = _gateways()
 
 # --- logging --------------------------------------------------------------------------
 
+LOG = _one_of("POTOK_LOG", "lines", ("lines", "json"))
+SECURITY_LOG = _text("POTOK_SECURITY_LOG")
+if SECURITY_LOG:
+    try:
+        Path(SECURITY_LOG).touch(mode=0o600)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"POTOK_SECURITY_LOG must be a file that can be written ({error.strerror})."
+        ) from None
+_to_file = {"class": "logging.handlers.WatchedFileHandler", "filename": SECURITY_LOG}
+_to_stderr = {"class": "logging.StreamHandler"}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"lines": {"()": "chat.logs.Line"}, "json": {"()": "chat.logs.Json"}},
+    "handlers": {
+        "stderr": _to_stderr | {"formatter": LOG},
+        "security": (_to_file if SECURITY_LOG else _to_stderr) | {"formatter": LOG},
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "chat": {"level": "INFO"},
+        # In a log of its own: chat/security.py.
+        "chat.security": {"handlers": ["security"], "level": "INFO", "propagate": False},
         # httpx logs whole addresses; a key may hide in one.
         "httpx": {"level": "WARNING"},
     },

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from chat.models import LoginAttempt
 from chat.models.logins import ACCOUNT, ADDRESS, HERE, KEPT
-from chat.page.proxies import _networks, behind_proxies
+from chat.proxies import _networks, behind_proxies
 
 HOME, ABROAD = "192.0.2.1", "198.51.100.7"
 

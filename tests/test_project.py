@@ -10,6 +10,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import get_commands
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -135,6 +136,10 @@ def test_a_vendored_file_is_the_one_that_was_published():
 def test_mypy_reads_every_pure_module():
     roots = {module.replace(".", "/") + ".py" for module in PURE}
     assert roots <= set(PROJECT["tool"]["mypy"]["files"])
+
+
+def test_the_settings_know_the_version():
+    assert PROJECT["project"]["version"] == settings.VERSION
 
 
 def test_ci_runs_what_people_run():

@@ -20,6 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
+from chat.logs import about
 from chat.models import (
     Call,
     Command,
@@ -225,6 +226,10 @@ class Runner:
     # --- one reply ----------------------------------------------------------------------------
 
     async def _run(self, job: Job, running: _Running) -> None:
+        with about(generation=job.generation.pk):
+            await self._run_to_its_end(job, running)
+
+    async def _run_to_its_end(self, job: Job, running: _Running) -> None:
         pk = job.generation.pk
         running.is_begun = True
         try:

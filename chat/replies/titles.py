@@ -37,14 +37,15 @@ async def give(client: Client, conversation: int) -> None:
     try:
         endpoint: Endpoint | None = endpoint_of(model.gateway)
     except GatewayError as error:
-        logger.info("No title for conversation %d: %s", conversation, error)
+        logger.info("No title for conversation %d: %s", conversation, error.kind)
         return
     while endpoint:
         call = await in_database(Call.begin_title)(row, model.gateway, model.name)
         try:
             completion = await client.complete(endpoint, body, total_s=TOTAL_S)
         except GatewayError as error:
-            logger.info("No title for conversation %d: %s", conversation, error)
+            # Not the gateway's words, which may quote what was said.
+            logger.info("No title for conversation %d: %s", conversation, error.kind)
             end = CallEnd(call.pk, error_kind=error.kind, error_message=error.message or "")
             endpoint = endpoint.taught_by(error, body)
             await in_database(_note_failure)(model, end, endpoint)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from chat.models import Gateway, secrets
+from chat.security import note
 
 
 class Command(BaseCommand):
@@ -18,6 +19,7 @@ class Command(BaseCommand):
         if not settings.SECRETS_KEYS:
             secrets.renew()
         done, failed = Gateway.reseal_keys()
+        note("secrets_rotated", keys=done)
         self.stdout.write(f"{done} keys are sealed under the newest secret.")
         if failed:
             raise CommandError(

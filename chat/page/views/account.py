@@ -1,5 +1,6 @@
 """A person's account: coming in and going out, the password, the settings."""
 
+import logging
 from typing import Any
 
 from django.conf import settings as installation
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from chat.models import LoginAttempt, User
 from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
+from chat.security import note
 
 from ..access import member_only, see_other
 from ..forms import SettingsForm, SetupForm
@@ -52,6 +54,7 @@ class Login(auth_views.LoginView):
         wait_s = LoginAttempt.wait_s(*self._who())
         if not wait_s:
             return super().post(request, *args, **kwargs)
+        note("login_held_back", level=logging.WARNING)
         form = self.form_class(request, initial={"username": request.POST.get("username")})
         response = self.render_to_response(self.get_context_data(form=form, alert=too_many(wait_s)))
         response.status_code = 429
@@ -128,6 +131,7 @@ def settings(request: HttpRequest) -> HttpResponse:
 def log_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every session of this person, this one too."""
     request.user.end_sessions()
+    note("sessions_ended", user=request.user.username)
     logout(request)
     return redirect("login")
 
