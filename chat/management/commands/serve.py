@@ -1,27 +1,19 @@
 """`manage.py serve`: the pages, the sockets and, in the embedded form, the runner."""
 
-import fcntl
-import hashlib
 import os
-import re
+import resource
 import socket
-import time
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.staticfiles.finders import get_finders
-from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from chat.catalogues import compile_catalogues
+from chat.installation import collect_static, due_migrations, hold, lock_file
 from chat.models import Gateway, User
 from chat.models.people import OwnerExists
-
-OLD_STATIC_KEPT_S = 30 * 24 * 3600
 
 
 class Command(BaseCommand):
@@ -33,8 +25,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Held until the process ends, however it ends. Of several with Redis each waits its turn.
-        self._lock = hold(settings.DATA_DIR / "potok.lock", waits=not settings.EMBEDDED)
+        self._lock = hold(lock_file(), waits=not settings.EMBEDDED)
         self._check_port()
+        # Each open page takes one, and the usual limit of a shell is 1024.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self._prepare()
         if not settings.EMBEDDED:
             os.close(self._lock)
@@ -79,7 +74,7 @@ class Command(BaseCommand):
         compile_catalogues()
         if not settings.EMBEDDED:
             check_migrated()
-        elif is_migration_due():
+        elif due_migrations():
             call_command("migrate", interactive=False, verbosity=0)
         collect_static()
         Gateway.sync_environment()
@@ -99,23 +94,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Created the owner {owner['username']}.")
 
 
-def hold(path: Path, *, waits: bool = False) -> int:
-    """Take the data directory for this process alone; returns the descriptor that holds it."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except BlockingIOError:
-        raise CommandError(
-            f"Another Potok already runs on {path.parent}. Stop it first, or set REDIS_URL and"
-            " PostgreSQL's DATABASE_URL to run several."
-        ) from None
-    return lock
-
-
 def check_migrated() -> None:
     """Raises CommandError where a process of several would meet tables that it doesn't know."""
     try:
-        is_due = is_migration_due()
+        is_due = due_migrations()
     except OperationalError as error:
         reason = str(error).strip().partition("\n")[0]
         raise CommandError(f"The database does not answer: {reason}") from None
@@ -124,45 +106,3 @@ def check_migrated() -> None:
             "The database is not that of this version. Run `python manage.py migrate` once, as the"
             " release line of the Procfile does, then start this again."
         )
-
-
-def is_migration_due() -> bool:
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-
-
-def collect_static() -> None:
-    """Collect and compress the static files where they differ from what was collected last.
-
-    Those of earlier versions stay for a while: pages of theirs are open, and processes may be.
-    """
-    facts = hashlib.sha256()
-    for finder in get_finders():
-        for name, storage in finder.list([]):
-            stat = Path(storage.path(name)).stat()
-            facts.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    stamp = settings.STATIC_ROOT / ".collected"
-    if stamp.exists() and stamp.read_text() == facts.hexdigest():
-        return
-    before = hashed_names()
-    call_command("collectstatic", interactive=False, verbosity=0)
-    drop_static(before, hashed_names())
-    stamp.write_text(facts.hexdigest())
-
-
-def hashed_names() -> set[str]:
-    """As the manifest that lies there has them."""
-    return set(ManifestStaticFilesStorage().hashed_files.values())
-
-
-def drop_static(before: set[str], now: set[str]) -> None:
-    """Of what isn't in use `now`, keep what was until `before` for a time, and drop what is older."""
-    limit = time.time() - OLD_STATIC_KEPT_S
-    for path in settings.STATIC_ROOT.rglob("*.*"):
-        name = re.sub(r"\.(gz|br)$", "", path.relative_to(settings.STATIC_ROOT).as_posix())
-        if path.is_dir() or name in now or name == ManifestStaticFilesStorage.manifest_name:
-            continue
-        if name in before:
-            path.touch()
-        elif path.stat().st_mtime < limit:
-            path.unlink()
