@@ -16,10 +16,14 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from chat.demo.app import create_app  # noqa: E402
+from chat.doctor import probe  # noqa: E402
 from chat.page.consumers import Socket, close_all  # noqa: E402
 from chat.replies.process import process  # noqa: E402
 
-sockets = OriginValidator(Socket.as_asgi(), settings.ORIGINS)
+sockets = {
+    "/ws/": OriginValidator(Socket.as_asgi(), settings.ORIGINS),
+    probe.SOCKET_PATH: OriginValidator(probe.watch, settings.ORIGINS),
+}
 demo = create_app(
     settings.DEMO_KEY,
     faults=settings.DEMO == "faults",
@@ -39,9 +43,11 @@ async def application(
     # `serve` has started the process before it listens; under another server the first call does.
     await process.start()
     if scope["type"] == "websocket":
-        if scope["path"] == "/ws/":
-            await sockets(scope, receive, send)
+        if opened := sockets.get(scope["path"]):
+            await opened(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
+    elif scope["path"] == probe.HTTP_PATH:
+        await probe.answer(scope, receive, send)
     else:
         await django(scope, receive, send)

@@ -155,6 +155,7 @@ class Server(DaphneServer):
         loop = reactor._asyncioEventloop
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
+        process.drains = True
         self._starting = loop.create_task(self._start())
 
     async def _start(self) -> None:

@@ -18,10 +18,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from chat.models import Gateway, bells
 from chat.models.language_models import validate_model_name
 from chat.models.secrets import Unsealable
+from chat.rendering import diagnosis
 from chat.replies import check
 from chat.replies.check import Finding
 
-from . import diagnosis
 from .figures import moment, money
 from .gateway_form import GatewayForm
 

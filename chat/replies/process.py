@@ -22,6 +22,8 @@ class Process:
         self.runner: Runner | None = None
         self.doorbell: Doorbell | None = None
         self.is_draining = False
+        # Whether what runs us lets replies finish before it ends; said by those who do.
+        self.drains = False
         self._sweeper: Sweeper | None = None
         self._starting: asyncio.Task[None] | None = None
         self._farewells: list[Callable[[], Awaitable[None]]] = []

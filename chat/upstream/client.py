@@ -11,7 +11,9 @@ Closing the iterator, or cancelling the task that waits for it, closes the conne
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -128,6 +130,14 @@ class Client:
         document = await self._ask(endpoint, f"generation?id={quote(request_id, safe='')}")
         return from_generation(document)
 
+    async def clock(self, endpoint: Endpoint) -> datetime | None:
+        """What time it is there, to the second; None where its answers carry no date."""
+        async with self._exchange(endpoint, "GET", "models", None, self._quick()) as response:
+            try:
+                return parsedate_to_datetime(response.headers.get("Date", ""))
+            except ValueError:
+                return None
+
     async def aclose(self) -> None:
         """Close every connection; calls that still run end as dropped."""
         clients = list(self._clients.values())
@@ -186,15 +196,18 @@ class Client:
             yield item
 
     async def _ask(self, endpoint: Endpoint, path: str) -> object:
-        clock = Clock(
-            Deadlines(self._deadlines.connect_s, _QUICK_S, _QUICK_S, _QUICK_S, 0, _QUICK_S)
-        )
+        clock = self._quick()
         async with self._exchange(endpoint, "GET", path, None, clock) as response:
             chunks = Body(response, clock)
             document = await chunks.read_document(await chunks.read_head())
         if isinstance(document, dict) and document.get("error"):
             raise refusal.from_document(document, None, secret=endpoint.key)
         return document
+
+    def _quick(self) -> Clock:
+        return Clock(
+            Deadlines(self._deadlines.connect_s, _QUICK_S, _QUICK_S, _QUICK_S, 0, _QUICK_S)
+        )
 
     @asynccontextmanager
     async def _exchange(
