@@ -8,7 +8,7 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run cluster test dev lint types checks browser services bench fuzz chaos format lock messages clean
+.PHONY: help run cluster test dev lint types checks browser services bench fuzz chaos format lock sbom audit messages clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,12 @@ format: dev ## Reformat and mend what ruff can
 
 lock: dev ## Pin the newest versions that pyproject.toml allows
 	@tools/lock --upgrade
+
+sbom: dev ## docs/licences.md, and build/sbom.json (CycloneDX)
+	@$(python) -m tools.sbom
+
+audit: dev ## Ask osv.dev whether any package that we ship has a known hole
+	@$(python) -m tools.audit
 
 messages: dev ## Bring the message catalogues up to date with the sources
 	@POTOK_DATA_DIR=build/checks $(manage) messages
