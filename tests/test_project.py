@@ -138,6 +138,17 @@ def test_mypy_reads_every_pure_module():
     assert roots <= set(PROJECT["tool"]["mypy"]["files"])
 
 
+def test_each_test_that_the_threat_model_names_is_there():
+    named = re.findall(r"`(test_\w+)\.(test_\w+)`", (ROOT / "docs/threat-model.md").read_text())
+    assert len(named) > 50
+    lacking = [
+        f"{module}.{name}"
+        for module, name in named
+        if f"def {name}(" not in (ROOT / "tests" / f"{module}.py").read_text("utf-8")
+    ]
+    assert lacking == []
+
+
 def test_the_settings_know_the_version():
     assert PROJECT["project"]["version"] == settings.VERSION
 
