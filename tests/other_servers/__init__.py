@@ -1,0 +1,1 @@
+"""Servers that nobody here wrote, and a chat with each of them."""
