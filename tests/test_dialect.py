@@ -65,6 +65,7 @@ def test_a_delta_in_any_shape(delta: object, text: str, reasoning: str) -> None:
 
 def test_only_choice_0_is_read_and_a_missing_index_is_0() -> None:
     choices = [{"index": 1, "delta": {"content": "no"}}, {"delta": {"content": "a"}}]
+    choices.append({"delta": {"content": "nor this"}})
     choices.append({"index": "0", "delta": {"content": "b"}})
     assert shown(json.dumps({"choices": choices}).encode()) == ("ab", "")
 
@@ -110,7 +111,19 @@ def test_text_is_clean_and_a_surrogate_pair_may_be_cut(payloads: list[bytes], te
     assert shown(*payloads)[0] == text
 
 
-@pytest.mark.parametrize("payload", [b"ping", b"", b"[keep-alive]", b"null", b"1", b'"x"', b"[]"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"ping",
+        b"",
+        b"[keep-alive]",
+        b"null",
+        b"1",
+        b'"x"',
+        b"[]",
+        b'{"code": 200, "message": "ok"}',
+    ],
+)
 def test_a_payload_that_is_no_chunk_is_a_keep_alive(payload: bytes) -> None:
     items, end = read(say("a"), payload, say("b"), DONE)
     assert [item for item in items if isinstance(item, Delta)] == [Delta("a"), Delta("b")]
@@ -280,6 +293,7 @@ def test_cached_and_reasoning_tokens_by_any_name(
         ({"cost": {"total_cost": 1e-07, "input": 1}}, "1E-7", None),
         ({"cost_rub": 0.0153, "cost": 9}, "0.0153", "RUB"),
         ({"cost_in_usd_ticks": 3080400}, "0.00030804", "USD"),
+        ({"cost_in_usd_ticks": "3080400"}, "0.00030804", "USD"),
         ({"cost": -1}, None, None),
         ({"cost": True}, None, None),
         ({"cost": "free"}, None, None),

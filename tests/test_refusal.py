@@ -60,6 +60,19 @@ def test_a_refusal_has_a_kind_and_where_it_helps_a_reason(
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"error": "a"}',
+        b'{"error": {"message": "a", "code": 1e400}}',
+        b'data: {"error": {"message": "a"}}\n\n',
+        b'event: error\r\ndata:{"message": "a"}',
+    ],
+)
+def test_an_error_body_that_is_not_quite_json_is_read(body: bytes) -> None:
+    assert refused(400, body).message == "a"
+
+
+@pytest.mark.parametrize(
     ("error", "parameters"),
     [
         (
@@ -159,6 +172,8 @@ def test_a_key_is_gone_also_where_the_bound_would_have_cut_it() -> None:
         ("nan", None),
         ("inf", None),
         ("1e9", 86_400),
+        ("Thu, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Thu, 01 Jan 9999 00:00:00 -2359", 86_400.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:

@@ -11,7 +11,7 @@ from chat.upstream.items import Link
 
 _MAX_URL_CHARS = 2000
 _MAX_TITLE_CHARS = 300
-_FIRST = (0, None, "0", "")
+_FINE = (None, "", 0, "0", 200, "200", "ok", "success")
 
 
 class PlainDelta(msgspec.Struct, gc=False):
@@ -56,19 +56,23 @@ def decode(payload: bytes) -> Any:
         try:
             return msgspec.json.decode(payload)
         except ValueError:
-            # Seen: lone surrogates, raw control characters, broken UTF-8; each costs a character.
-            return json.loads(payload.decode("utf-8", "replace"), strict=False)
+            # Seen: a BOM, lone surrogates, raw control characters, broken UTF-8.
+            return json.loads(payload.decode("utf-8-sig", "replace"), strict=False)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
 
 def first_choices(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries for choice 0, which many do not number; any other choice was not asked for."""
+    """The entries for choice 0; any other was not asked for. Unnumbered, the first one is it."""
     choices = document.get("choices")
+    found = [
+        each for each in (choices if isinstance(choices, list) else ()) if isinstance(each, dict)
+    ]
+    unnumbered = [choice for choice in found if choice.get("index") in (None, "")]
     return [
         choice
-        for choice in (choices if isinstance(choices, list) else ())
-        if isinstance(choice, dict) and choice.get("index") in _FIRST
+        for choice in found
+        if choice.get("index") in (0, "0") or any(choice is each for each in unnumbered[:1])
     ]
 
 
@@ -116,7 +120,9 @@ def has_error(document: object) -> bool:
         return False
     if "error" in (document.get("object"), document.get("type")):
         return True
-    has_sign = any(key in document for key in ("detail", "errors", "code", "status"))
+    has_sign = any(key in document for key in ("detail", "errors")) or any(
+        key in document and document[key] not in _FINE for key in ("code", "status")
+    )
     return has_sign and has_words(document)
 
 

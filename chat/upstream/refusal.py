@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from chat.rendering.clean import clean
+from chat.upstream.chunk import decode
 from chat.upstream.errors import GatewayError, Kind
+from chat.upstream.sse import Parser
 
 MESSAGE_CHARS = 500
 _SECRET_CHARS = 6  # a shorter key is a placeholder, and may be a word of the message
@@ -24,8 +26,8 @@ def from_response(
     if status < 400:
         return GatewayError("protocol", status=status, reason="redirect")
     try:
-        document = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
+        document = decode(_first_event(body) if body.startswith((b"data:", b"event:")) else body)
+    except ValueError:
         document = body.decode("utf-8", "replace")
         if "html" in content_type or "xml" in content_type:
             document = None
@@ -74,7 +76,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
@@ -87,6 +89,12 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 _HTML = re.compile(r"<(?:!doctype|html|head|body|title|center|script|div|h1|p)\b", re.IGNORECASE)
 # OpenAI shows the ends of a wrong key; they are blotted out with the rest.
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w*.-]{5,}[\w*]|(?<=Bearer )[\w*.~+/-]{8,}=*")
+
+
+def _first_event(body: bytes) -> bytes:
+    """Of an error that came as a stream, with the status of an error."""
+    parser = Parser()
+    return next((event.data for event in parser.feed(body) + parser.flush()), b"")
 
 
 class _Report:

@@ -124,6 +124,8 @@ def _cost(report: Mapping[str, Any]) -> tuple[Decimal | None, Currency | None]:
     if (roubles := money(report.get("cost_rub"))) is not None:
         return roubles, "RUB"
     ticks = report.get("cost_in_usd_ticks")
+    if isinstance(ticks, str) and ticks.isdecimal() and len(ticks) < 20:
+        ticks = int(ticks)
     if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= 10**19:
         return ticks * _USD_TICK, "USD"
     cost = report.get("cost")
