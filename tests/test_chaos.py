@@ -63,7 +63,7 @@ def test_a_frame_may_be_larger_than_what_may_come_in(gateway, owner):
     conversation = owner.send("Write a lot")
     gate.wait_reached()
     with owner.socket() as socket:
-        watch = {"protocol": 1, "conversation": conversation, "version": 0, "sidebar": 0}
+        watch = {"conversation": conversation, "version": 0, "sidebar": 0}
         socket.say({"watch": watch})
         frames = socket.receive_until("(word ){39999}")
         assert len(frames[-1]) > 64 * 1024

@@ -46,7 +46,7 @@ def test_a_cluster_is_chatted_with_through_its_proxy_and_ends_whole(cluster):
     conversation = ann.send("Hello", gateway="demo")
     with ann.socket() as socket:
         socket.receive()
-        socket.say({"watch": {"protocol": 1, "conversation": conversation, "version": 0}})
+        socket.say({"watch": {"conversation": conversation, "version": 0}})
         socket.receive_until(r'data-status=\\"complete\\"', 20)
     assert ann.wait_for_reply(conversation)["status"] == "complete"
     ann.http.close()

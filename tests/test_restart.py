@@ -55,7 +55,7 @@ def test_at_most_half_a_second_of_what_a_reader_saw_is_lost(server, owner, gatew
     gate.wait_reached()
     with owner.socket() as socket:
         socket.receive()
-        socket.say({"watch": {"protocol": 1, "conversation": conversation, "version": 0}})
+        socket.say({"watch": {"conversation": conversation, "version": 0}})
         socket.receive_until("seen for a second")
         seen_at = time.monotonic()
         until(lambda: time.monotonic() > seen_at + 0.5, "half a second")
@@ -195,7 +195,7 @@ def test_an_open_page_sees_the_last_words_before_the_socket_closes(server, owner
     gate.wait_reached()
     with owner.socket() as socket:
         socket.receive()
-        socket.say({"watch": {"protocol": 1, "conversation": conversation, "version": 0}})
+        socket.say({"watch": {"conversation": conversation, "version": 0}})
         socket.receive_until("Hello")
         server.signal(signal.SIGTERM)
         until(lambda: is_draining(server), "the server says that it goes down")

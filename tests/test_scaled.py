@@ -135,7 +135,7 @@ class Watcher(threading.Thread):
     def __init__(self, client: Client, conversation: str) -> None:
         super().__init__(name="watcher", daemon=True)
         self._socket = client.socket()
-        self._watch = {"protocol": 1, "conversation": conversation, "version": 0}
+        self._watch = {"conversation": conversation, "version": 0}
         self.seen = 0
         self.frames: list[dict] = []
 

@@ -10,6 +10,7 @@ from chat.urls import urlpatterns
 from tests.server import Client
 
 CONVERSATION, MESSAGE, OPEN, MEMBER = "conversation", "message", "open", "member"
+DELETED = "deleted"  # a conversation that may be had back for a while
 # Each address by its name: the verbs that it answers, and what its id is one of.
 ADDRESSES = {
     "home": ("/", "GET", MEMBER),
@@ -22,11 +23,15 @@ ADDRESSES = {
     "parameters": ("/parameters/", "GET POST", MEMBER),
     "forecast": ("/forecast/", "POST", MEMBER),
     "conversation_forecast": ("/c/{}/forecast/", "POST", CONVERSATION),
+    "conversations": ("/conversations/", "GET", MEMBER),
     "start": ("/messages/", "POST", MEMBER),
     "conversation": ("/c/{}/", "GET", CONVERSATION),
     "send": ("/c/{}/messages/", "POST", CONVERSATION),
     "rename": ("/c/{}/rename/", "POST", CONVERSATION),
+    "pin": ("/c/{}/pin/", "POST", CONVERSATION),
+    "read": ("/c/{}/read/", "POST", CONVERSATION),
     "delete": ("/c/{}/delete/", "GET POST", CONVERSATION),
+    "restore": ("/c/{}/restore/", "POST", DELETED),
     "conversation_parameters": ("/c/{}/parameters/", "GET POST", CONVERSATION),
     "export": ("/c/{}/export.json", "GET", CONVERSATION),
     "stop": ("/m/{}/stop/", "POST", MESSAGE),
@@ -47,7 +52,9 @@ ADDRESSES = {
     "metrics": ("/metrics", "GET", OPEN),
 }
 PRIVATE = [name for name, (_, _, kind) in ADDRESSES.items() if kind != OPEN]
-OWNED = [name for name, (_, _, kind) in ADDRESSES.items() if kind in (CONVERSATION, MESSAGE)]
+OWNED = [
+    name for name, (_, _, kind) in ADDRESSES.items() if kind in (CONVERSATION, MESSAGE, DELETED)
+]
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 MALFORMED = ["1", "nothing", "%00", "x" * 300, "{}-", "-", "%F0%9F%92%A5"]
 
@@ -58,7 +65,10 @@ class Place:
     def __init__(self, owner: Client) -> None:
         self.conversation, self.message = self._ask(owner)
         self.gone = dict(zip((CONVERSATION, MESSAGE), self._ask(owner), strict=True))
-        assert owner.post(f"/c/{self.gone[CONVERSATION]}/delete/").status_code == 303
+        self.deleted, _message = self._ask(owner)
+        self.gone[DELETED] = self.conversation
+        for each in (self.gone[CONVERSATION], self.deleted):
+            assert owner.post(f"/c/{each}/delete/").status_code == 303
 
     def _ask(self, owner: Client) -> tuple[str, str]:
         conversation = owner.send("Say hello")
@@ -352,7 +362,7 @@ def test_a_deleted_conversation_is_gone_from_the_sidebar(owner, mine):
     assert "<form" in owner.get(f"/c/{mine}/delete/").text
     assert owner.get(f"/c/{mine}/").status_code == 200
     answer = owner.post(f"/c/{mine}/delete/")
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/?undo={mine}")
     assert mine not in owner.get("/").text
 
 

@@ -4,6 +4,7 @@ Every visible change raises the conversation's version in its own transaction, a
 the version that changed it last; so 'what is new since version N' has one answer for page and socket.
 """
 
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID, uuid4
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .people import User
 
 TITLE_CHARS = 60
+MAX_PINNED = 100
+# How long after a deletion its owner may undo it.
+UNDO_WITHIN = timedelta(hours=1)
 
 
 class Conflict(Exception):
@@ -41,6 +45,9 @@ class _Node(NamedTuple):
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def alive(self) -> Self:
         return self.filter(deleted_at=None)
+
+    def restorable(self) -> Self:
+        return self.filter(deleted_at__gt=timezone.now() - UNDO_WITHIN)
 
     def listed(self) -> Self:
         """For a sidebar: newest first."""
@@ -78,6 +85,12 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     active_at = models.DateTimeField(_("last activity"), default=timezone.now)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+    pinned_at = models.DateTimeField(null=True, editable=False)
+    # The owner's version at which its line in the sidebar changed last.
+    listed_version = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # The versions at which a reply last came to its end, and that its owner has seen.
+    answered_version = models.BigIntegerField(default=0, db_default=0, editable=False)
+    read_version = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
@@ -86,6 +99,12 @@ class Conversation(models.Model):
         indexes = [
             models.Index(fields=["owner", "-active_at", "-id"], name="conversation_sidebar"),
             models.Index(fields=["-active_at", "-id"], name="conversation_newest"),
+            models.Index(fields=["owner", "listed_version"], name="conversation_listed"),
+            models.Index(
+                fields=["owner", "pinned_at"],
+                name="conversation_pinned",
+                condition=models.Q(pinned_at__isnull=False),
+            ),
         ]
         # Without titles and words.
         permissions = [("see_sums", "Can see what conversations add up to")]
@@ -97,6 +116,11 @@ class Conversation(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("conversation", args=[self.uuid])
+
+    @property
+    def is_unread(self) -> bool:
+        """A reply has ended that its owner has not looked at."""
+        return self.answered_version > self.read_version
 
     # --- changes ------------------------------------------------------------------------------
 
@@ -172,6 +196,37 @@ class Conversation(models.Model):
         Generation.stop_all(self.generations.all())
         self.bump(sidebar=True)
 
+    @transaction.atomic
+    def restore(self) -> None:
+        """Undo the deletion; what was stopped by it stays stopped."""
+        self.lock()
+        self.deleted_at = None
+        self.save(update_fields=["deleted_at"])
+        self.bump(sidebar=True)
+
+    @transaction.atomic
+    def pin(self, is_pinned: bool) -> None:
+        """Keep it above all others, or no longer; raises Conflict where too many are already."""
+        self.lock()
+        if is_pinned == (self.pinned_at is not None):
+            return
+        pinned = Conversation.objects.alive().filter(owner=self.owner_id, pinned_at__isnull=False)
+        if is_pinned and pinned.count() >= MAX_PINNED:
+            raise Conflict
+        self.pinned_at = timezone.now() if is_pinned else None
+        self.save(update_fields=["pinned_at"])
+        self._relist()
+
+    @transaction.atomic
+    def mark_read(self, version: int) -> None:
+        """Its owner has seen it as it was at this version."""
+        unread = Conversation.objects.filter(
+            pk=self.pk, answered_version__gt=F("read_version"), answered_version__lte=version
+        )
+        if unread.update(read_version=version):
+            self._relist()
+        self.refresh_from_db(fields=["read_version"])
+
     def lock(self) -> None:
         """Make this row's transaction the only one that changes the conversation."""
         Conversation.objects.select_for_update().get(pk=self.pk)
@@ -185,9 +240,21 @@ class Conversation(models.Model):
         Conversation.objects.filter(pk=self.pk).update(**changes)
         self.refresh_from_db(fields=["version", "branch_version"])
         if sidebar:
-            self.owner.__class__.objects.filter(pk=self.owner_id).update(version=F("version") + 1)
-        bells.ring(bells.user_group(self.owner_id), conversation=self.pk)
+            self._relist()
+        else:
+            self._ring()
         return self.version
+
+    def _relist(self) -> None:
+        """Its line in the sidebar has changed: raise the owner's version, ring after it."""
+        owner = self.owner.__class__.objects.filter(pk=self.owner_id)
+        owner.update(version=F("version") + 1)
+        Conversation.objects.filter(pk=self.pk).update(listed_version=owner.values("version"))
+        self.refresh_from_db(fields=["listed_version"])
+        self._ring()
+
+    def _ring(self) -> None:
+        bells.ring(bells.user_group(self.owner_id), conversation=self.pk)
 
     # --- the tree -----------------------------------------------------------------------------
 

@@ -343,6 +343,8 @@ class Generation(models.Model):
         """Make the reply's row say what its latest attempt came to."""
         self.refresh_from_db()
         version = self.conversation.bump(sidebar=True)
+        if self.status != Status.STOPPED:  # whoever stopped it knows
+            Conversation.objects.filter(pk=self.conversation_id).update(answered_version=version)
         Message.objects.filter(pk=self.message_id, generation=self.pk).update(
             status=self.status, version=version
         )

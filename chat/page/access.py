@@ -32,8 +32,11 @@ def member_only(view: View) -> View:
     return wrapped
 
 
-def for_conversation(*methods: str) -> Callable[[View], View]:
-    """Give the view the member's own conversation; 404 for any other, whatever the verb."""
+def for_conversation(*methods: str, deleted: bool = False) -> Callable[[View], View]:
+    """Give the view the member's own conversation; 404 for any other, whatever the verb.
+
+    With `deleted`, one whose deletion may still be undone, and no other.
+    """
 
     allowed = [*methods, "HEAD"] if "GET" in methods else methods
 
@@ -41,7 +44,8 @@ def for_conversation(*methods: str) -> Callable[[View], View]:
         @member_only
         @wraps(view)
         def wrapped(request: HttpRequest, uuid: str) -> HttpResponse:
-            mine = request.user.conversations.alive().select_related("leaf", "owner")
+            mine = request.user.conversations.select_related("leaf", "owner")
+            mine = mine.restorable() if deleted else mine.alive()
             conversation = get_object_or_404(mine, uuid=parse_uuid(uuid))
             if request.method not in allowed:
                 return HttpResponseNotAllowed(allowed)

@@ -1,19 +1,22 @@
 """What changed for a page since it was rendered, as ops; by the templates that rendered the page."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q
 from django.template.loader import render_to_string
-from django.utils import translation
+from django.utils import timezone, translation
 
 from chat.models import Conversation, Message, User
+from chat.models.people import time_zones
 from chat.rendering.thread import Shown, shown
 
 from . import window
 from .live import Op, Position
-from .sidebar import sidebar
+from .sidebar import changed, listing
 
 T = TypeVar("T")
 
@@ -23,6 +26,7 @@ class Page:
     """What a page says that it shows: versions as they were when it was rendered.
 
     span: the part of the conversation that it holds.
+    language, time_zone: as it is written; no zone is the installation's.
     cursors: what it has of running replies, by message: (generation, reasoning length, text length).
     """
 
@@ -31,11 +35,12 @@ class Page:
     version: int = 0
     sidebar_version: int = -1
     language: str = "en"
+    time_zone: str | None = None
     cursors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, wanted: Any, language: str) -> Self:
-        """From a watch frame; raises ValueError for anything else."""
+        """From a watch frame; raises ValueError for anything else. `language`: if it names none."""
         if not isinstance(wanted, dict):
             raise ValueError("watch takes an object")
         conversation, version = wanted.get("conversation"), wanted.get("version", 0)
@@ -52,7 +57,8 @@ class Page:
             span=window.Span.parse(wanted.get("first"), wanted.get("last")),
             version=version,
             sidebar_version=sidebar_version,
-            language=language,
+            language=_one_of(dict(settings.LANGUAGES), wanted.get("language")) or language,
+            time_zone=_one_of(time_zones(), wanted.get("zone")),
             cursors={key: _cursor(value) for key, value in cursors.items()},
         )
 
@@ -65,6 +71,10 @@ class Page:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _one_of(known: Container[str], value: Any) -> str | None:
+    return value if isinstance(value, str) and value in known else None
 
 
 def _cursor(value: Any) -> tuple[int, int, int]:
@@ -120,15 +130,25 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
         conversation = user.conversations.alive().filter(uuid=page.conversation).first()
         if conversation is None:
             return None
-    with translation.override(page.language):
+    with translation.override(page.language), timezone.override(page.time_zone):
         ops: list[Op] = []
         if page.sidebar_version != user.version:
-            context = {"sidebar": sidebar(user), "conversation": conversation}
-            ops.append(["sidebar", user.version, _render("_sidebar.html", context)])
+            ops.append(_sidebar_op(user, page, conversation))
             page = replace(page, sidebar_version=user.version)
         if conversation is None:
             return Found(ops, page, [])
         return _in_conversation(ops, conversation, page, following)
+
+
+def _sidebar_op(user: User, page: Page, conversation: Conversation | None) -> Op:
+    """The lines that changed; for a page that missed many, the list anew."""
+    news = changed(user, page.sidebar_version)
+    if news is None:
+        context = {"sidebar": listing(user), "conversation": conversation}
+        return ["sidebar", user.version, _render("_sidebar.html", context)]
+    lines, gone = news
+    html = _render("_lines.html", {"lines": lines, "gone": gone})
+    return ["listed", user.version, html]
 
 
 def _in_conversation(

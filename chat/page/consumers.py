@@ -28,7 +28,7 @@ from .live import LiveReply, Op, Position, live_replies
 from .rights import Session, rights
 
 logger = logging.getLogger(__name__)
-PROTOCOL = 1
+PROTOCOL = 2
 BEAT_S = 5.0
 WINDOW_BYTES = 256 * 1024
 ACK_WITHIN_S = 30.0

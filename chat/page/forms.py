@@ -145,6 +145,10 @@ class SendForm(ModelForm, TextForm):
         return self.has_error("parent", "parent")
 
 
+class ReadForm(forms.Form):
+    version = forms.IntegerField(min_value=0)
+
+
 class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
     """How a person likes to read and to write."""
 

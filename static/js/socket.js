@@ -10,6 +10,7 @@
      ["article", message, version, after, html] a whole message, and which one it follows
      ["thread", version, html]                  all messages of the page anew, and its edges
      ["sidebar", version, html], ["title", version, title]
+     ["listed", version, html]                  lines of the sidebar that changed (sidebar.js)
    Each may be applied twice or late and leaves the page the same: an older version is passed over,
    and an `at` that doesn't fit asks for everything anew.
    Up: {"watch": {...}} on every open and change of what the page holds, {"ack": n}. */
@@ -59,7 +60,7 @@ function closed(code) {
     document.dispatchEvent(new CustomEvent("potok:session-over"))
     return
   }
-  if (code === 4404) return location.assign("/")
+  if (code === 4404) return location.assign(`/?undo=${state().conversation}`)
   show(navigator.onLine ? "connecting" : "offline")
   // Jittered, so that a restart isn't met by every page at once.
   retry = setTimeout(connect, RETRY_MS * (0.3 + 0.7 * Math.random()))
@@ -109,12 +110,18 @@ function watch() {
   watched = held()
   socket.send(JSON.stringify({ watch: {
     protocol, conversation: conversation || null, version: Number(version || 0),
-    first: edge("earlier"), last: edge("later"), sidebar: Number(el("sidebar").dataset.version), cursors: running(),
+    first: edge("earlier"), last: edge("later"), sidebar: Number(el("sidebar").dataset.version),
+    cursors: running(), language: document.documentElement.lang, zone: zone(),
   } }))
 }
 
 function watchWhatIsHeld() {
   if (socket && watched !== null && watched !== held()) watch()
+}
+
+/** By whose midnight its days begin. */
+function zone() {
+  return document.body.dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone
 }
 
 /** What the page has of the replies that still run: so much needs not be sent again. */
@@ -267,9 +274,14 @@ const apply = {
     const list = el("sidebar")
     if (Number(list.dataset.version) >= version) return
     // Not under somebody's fingers: a title that is being written stays.
-    if (list.contains(document.activeElement) && document.activeElement.matches("input")) return
+    if (list.querySelector("form")) return
     list.dataset.version = version
     swap(list, html, "innerHTML")
+  },
+
+  listed(version, html) {
+    el("sidebar").dataset.version = Math.max(version, Number(el("sidebar").dataset.version))
+    document.dispatchEvent(new CustomEvent("potok:listed", { detail: html }))
   },
 
   title(version, title) {

@@ -162,6 +162,7 @@ OPS: dict[str, Callable[..., bool | None]] = {
     "article": Shown.put_article,
     "thread": Shown.thread,
     "sidebar": Shown.put_sidebar,
+    "listed": Shown.put_sidebar,
     "title": Shown.title,
 }
 

@@ -1,9 +1,11 @@
 """The chat page, and what a person does with a conversation as a whole."""
 
+import logging
 import uuid
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
@@ -16,16 +18,27 @@ from chat.replies.forecast import Forecast, forecast
 
 from .. import window
 from ..access import for_conversation, is_mine, member_only, see_other
-from ..forms import RenameForm, SendForm
+from ..forms import SendForm
 from ..middleware import refuse
 from ..parameters import StartForm
-from ..sidebar import sidebar
+from ..sidebar import Listing, listing
+
+logger = logging.getLogger(__name__)
 
 
 @member_only
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return _page(request, None, model=request.GET.get("model", ""))
+    """A new chat; with ?undo= after a deletion, which may be taken back there."""
+    return page(request, None, model=request.GET.get("model", ""), deleted=_undoable(request))
+
+
+def _undoable(request: HttpRequest) -> Conversation | None:
+    try:
+        wanted = uuid.UUID(request.GET.get("undo", ""))
+    except ValueError:
+        return None
+    return request.user.conversations.restorable().filter(uuid=wanted).first()
 
 
 @for_conversation("GET")
@@ -33,7 +46,17 @@ def conversation(request: HttpRequest, conversation: Conversation) -> HttpRespon
     """The whole page; for htmx, which has a part of the messages, what comes before or after."""
     if request.htmx and ("before" in request.GET or "after" in request.GET):
         return _part(request, conversation)
-    return _page(request, conversation)
+    if conversation.is_unread:
+        _mark_read(conversation)
+    return page(request, conversation)
+
+
+def _mark_read(conversation: Conversation) -> None:
+    """To open it is to read it, without a script too; what can't be written can still be read."""
+    try:
+        conversation.mark_read(conversation.version)
+    except DatabaseError as error:
+        logger.warning("Conversation %d could not be marked as read: %s", conversation.pk, error)
 
 
 def _part(request: HttpRequest, conversation: Conversation) -> HttpResponse:
@@ -110,30 +133,7 @@ def _forecast(
         found = forecast(request.user, form.destination, text, conversation, asked)
     if request.htmx:
         return render(request, "_forecast.html", {"forecast": found})
-    return _page(request, conversation, sent=form, forecast=found)
-
-
-@for_conversation("POST")
-def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
-    form = RenameForm(request.POST)
-    if not form.is_valid():
-        return refused(request, 422, str(form.errors["title"][0]), conversation)
-    conversation.rename(form.cleaned_data["title"])
-    return _sidebar(request, conversation) if request.htmx else see_other(conversation)
-
-
-@for_conversation("GET", "POST")
-def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
-    """Ask first where a page without a dialog links here."""
-    if request.method != "POST":
-        return render(request, "delete.html", {"conversation": conversation})
-    conversation.delete_for_owner()
-    if request.htmx:
-        response = _sidebar(request, None)
-        if request.htmx.current_url_abs_path == conversation.get_absolute_url():
-            response["HX-Redirect"] = "/"
-        return response
-    return see_other("home")
+    return page(request, conversation, sent=form, forecast=found)
 
 
 @for_conversation("GET")
@@ -147,13 +147,15 @@ def refused(
     """The same page with the sentence in it; for htmx, which has the page, the sentence alone."""
     if request.htmx:
         return refuse(request, status, sentence)
-    return _page(request, conversation, alert=sentence, status=status)
+    return page(request, conversation, alert=sentence, status=status)
 
 
-def _page(
+def page(
     request: HttpRequest,
     conversation: Conversation | None,
     *,
+    listed: Listing | None = None,
+    deleted: Conversation | None = None,
     model: str = "",
     sent: SendForm | None = None,
     alert: str = "",
@@ -184,8 +186,9 @@ def _page(
         "conversation": conversation,
         "window": part,
         "thread": thread,
-        "sidebar": sidebar(request.user),
+        "sidebar": listed or listing(request.user),
         "sidebar_version": request.user.version,
+        "deleted": deleted,
         "composer": composer,
         "forecast": forecast,
         "offers": offers(request.user),
@@ -204,7 +207,7 @@ def _refused(
         raise Http404
     if request.htmx:
         return refuse(request, 422, form.first_error())
-    return _page(request, conversation, sent=form, status=422)
+    return page(request, conversation, sent=form, status=422)
 
 
 def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpResponse:
@@ -216,14 +219,8 @@ def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpRes
         "thread": shown(pair.select_related("conversation").order_by("id")),
         "conversation": conversation,
         "is_new": is_new,
-        "sidebar": sidebar(request.user),
     }
     response = render(request, "_sent.html", context)
     if is_new:
         response["HX-Push-Url"] = conversation.get_absolute_url()
     return response
-
-
-def _sidebar(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
-    context = {"sidebar": sidebar(request.user), "conversation": conversation}
-    return render(request, "_sidebar.html", context)
