@@ -47,6 +47,7 @@ ADDRESSES = {
     "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
     "favourite": ("/models/favourite/", "POST", MEMBER),
     "search": ("/search/", "GET", MEMBER),
+    "manifest": ("/manifest.webmanifest", "GET", OPEN),
     "healthz": ("/healthz", "GET", OPEN),
     "readyz": ("/readyz", "GET", OPEN),
     "metrics": ("/metrics", "GET", OPEN),

@@ -144,7 +144,7 @@ def _sidebar_op(user: User, page: Page, conversation: Conversation | None) -> Op
     """The lines that changed; for a page that missed many, the list anew."""
     news = changed(user, page.sidebar_version)
     if news is None:
-        context = {"sidebar": listing(user), "conversation": conversation}
+        context = {"sidebar": listing(user), "user": user, "conversation": conversation}
         return ["sidebar", user.version, _render("_sidebar.html", context)]
     lines, gone = news
     html = _render("_lines.html", {"lines": lines, "gone": gone})

@@ -20,7 +20,7 @@ text.addEventListener("keydown", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented) return
-  if (document.querySelector("dialog[open], :popover-open")) return
+  if (document.querySelector("dialog[open], :popover-open:not(#undo)")) return
   messages.querySelector("[name=stop]")?.click()
 })
 

@@ -98,11 +98,9 @@ sidebar.addEventListener("keydown", (event) => {
 // --- the reader's days ---------------------------------------------------------------------------
 
 async function relist() {
-  const { id } = document.activeElement.closest("#listed > li") ?? {}
   await htmx.ajax("GET", "/conversations/", { source: sidebar, target: sidebar, swap: "innerHTML" })
-  if (id && document.activeElement === document.body) {
-    document.getElementById(id)?.querySelector("a").focus()
-  }
+  // It may have been written before what the socket has brought meanwhile.
+  if (Number(list().dataset.asOf) < Number(sidebar.dataset.version)) relist()
 }
 
 /** The server can't know a browser's time zone until the browser has said it. */
