@@ -34,7 +34,7 @@ def test_every_token_that_is_used_is_made():
     assert [each for each in used if each[1] not in made] == []
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_template_holds_neither_script_nor_style_of_its_own(path):
     """The content security policy would refuse it without a word to the reader."""
     source = path.read_text()
