@@ -11,8 +11,9 @@ from django.test import Client, RequestFactory
 
 from chat import logs
 from chat.logs import Json, Line, about, identified
-from chat.models import Gateway, User
+from chat.models import Conversation, Gateway, User
 from chat.scrubbing import scrub
+from tests import rows
 from tests.script import Drop, chunk
 from tests.server import PASSWORD
 
@@ -264,6 +265,27 @@ def test_a_new_password_is_told_and_a_login_is_none(admin, events):
     assert [event for event, _ in events] == ["password_changed"]
     assert admin.login(username="owner", password="another horse 7")
     assert [event for event, _ in events] == ["password_changed", "login"]
+
+
+@pytest.mark.django_db
+def test_reading_by_staff_is_told_and_reading_ones_own_is_not(admin, events):
+    through = rows.gateway()
+    ann = User.objects.create_user("ann")
+    said = Conversation.start(ann, "What a reader said", "m", through)
+    events.clear()
+    assert said.conversation.owner.username != "owner"
+    assert admin.get(f"/admin/chat/conversation/{said.conversation.pk}/change/").status_code == 200
+    told = [facts for event, facts in events if event == "staff_read"]
+    assert [(each["what"], each["conversations"], each["by"]) for each in told] == [
+        ("transcript", 1, "owner")
+    ]
+    assert told[0]["conversation"] == str(said.conversation.uuid)
+    assert "What a reader said" not in str(events)
+    events.clear()
+    said.conversation.owner = User.objects.get(username="owner")
+    said.conversation.save()
+    assert admin.get(f"/admin/chat/conversation/{said.conversation.pk}/change/").status_code == 200
+    assert events == []
 
 
 @pytest.mark.django_db

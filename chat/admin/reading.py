@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
+from chat import security
 from chat.models import Conversation, ReadLog
 from chat.models.read_log import MAX_WHY_CHARS, Seen
 
@@ -36,8 +37,13 @@ def may_name(request: HttpRequest) -> bool:
 
 def note(request: HttpRequest, what: str, conversations: Iterable[Conversation]) -> None:
     """Log that these are about to be shown; each with its `owner` at hand."""
-    seen = (Seen(each.uuid, each.owner.key) for each in conversations)
+    seen = [Seen(each.uuid, each.owner.key) for each in conversations]
     ReadLog.note(request.user, what, seen, reason(request))  # type: ignore[arg-type]
+    others = [str(each.conversation) for each in seen if each.owner_key != request.user.key]
+    if others:
+        # Which ones a list showed is in the read log; the reason is a person's own words.
+        one = {"conversation": others[0]} if len(others) == 1 else {}
+        security.note("staff_read", what=str(what), conversations=len(others), **one)
 
 
 def reason(request: HttpRequest) -> str:
