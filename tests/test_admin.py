@@ -139,6 +139,7 @@ PAGES = {
     "index": {"owner", "administrator", "reviewer", "analyst"},
     "why": READERS,
     "chat_conversation_changelist": {"owner", "administrator", "reviewer", "analyst"},
+    "chat_conversation_export": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_change": READERS,
     "chat_conversation_history": READERS,
     "chat_conversation_add": NOBODY,
@@ -155,6 +156,7 @@ PAGES = {
     "chat_generation_add": NOBODY,
     "chat_generation_delete": NOBODY,
     "chat_call_changelist": {"owner", "administrator", "reviewer", "analyst"},
+    "chat_call_export": {"owner", "administrator", "reviewer", "analyst"},
     "chat_call_change": {"owner", "administrator", "reviewer", "analyst"},
     "chat_call_add": NOBODY,
     "chat_call_delete": NOBODY,
@@ -204,6 +206,8 @@ def url_of(people, conversation, gateway):
     def url(page):
         if page in ("index", "why") or page.endswith(("_changelist", "_add")):
             return address(page)
+        if page.endswith("_export"):
+            return address(page, "csv")
         return address(page, pks[page.split("_")[1]])
 
     return url
@@ -551,7 +555,7 @@ def test_a_long_transcript_comes_in_pages(reviewer, people, gateway, django_asse
     for number in range(1, 60):
         reply = conversation.send(f"Question {number}", "gpt-4o", gateway)
         answer(reply, f"Answer {number}", **USAGE)
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(15):
         first = transcript(reviewer, conversation)
     assert len(first.context["entries"]) == 100
     second = transcript(reviewer, conversation, p="2")
@@ -578,6 +582,12 @@ def test_calls_add_up_to_the_same_decimal_whatever_the_filter(people, gateway):
         for query in ({}, {"model_name": "m1"}, {"model_name": "m0"})
     )
     assert whole == odd + even == Decimal(28 * 333_333_333) / NANO_UNIT
+
+
+def test_calls_are_added_up_as_well_when_that_is_asked_for(people, conversation):
+    page = browser(people["analyst"]).get(address("chat_call_changelist"), {"sum": "1"})
+    assert page.context["cl"].total.tokens == 42
+    assert "1.000000001 USD" in page.content.decode()
 
 
 def test_an_analyst_sees_sums_and_neither_names_nor_words(people, conversation):

@@ -1,5 +1,6 @@
 """Calls: each request to a gateway with what it used and cost, and what the listed ones add up to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,13 +15,19 @@ from django.utils.translation import gettext_lazy
 
 from chat.models import Call
 from chat.models.generations import Confidence
+from chat.models.search import TooSlow, in_time
+from chat.rendering.usage import TOKENS
 
 from . import reading
-from .figures import SUMS, money, per_million, total, whole
+from .export import Exporting, is_export
+from .figures import SUMS, Total, money, per_million, total, whole
 from .filters import DaysFilter, WordFilter
 from .keyset import KeysetList
 from .read_only import ReadOnlyAdmin
 from .search import fold
+
+SUM_VAR = "sum"
+SUM_S, SUM_MAX_S = 0.2, 60
 
 
 class ModelFilter(WordFilter):
@@ -66,14 +73,29 @@ class CostFilter(admin.SimpleListFilter):
 
 
 class CallList(KeysetList):
+    """With what all calls that the filters leave add up to, where that takes but a moment or
+    `?sum=1` asks for it.
+    """
+
+    total: Total | None = None
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name != SUM_VAR}
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         listed = self.queryset.order_by().values("currency")
-        self.total = total(listed.annotate(**SUMS))
+        try:
+            with in_time(SUM_MAX_S if SUM_VAR in self.params else SUM_S):
+                self.total = total(listed.annotate(**SUMS))
+        except TooSlow:
+            self.sum_href = self.get_query_string({SUM_VAR: "1"})
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(Exporting, ReadOnlyAdmin):
+    export_name = "calls"
     change_list_template = "admin/calls.html"
     page_template = "admin/call.html"
     list_display = (
@@ -102,7 +124,33 @@ class CallAdmin(ReadOnlyAdmin):
     sortable_by = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
-        return CallList
+        return KeysetList if is_export(request) else CallList
+
+    def export_rows(
+        self, request: HttpRequest, batch: list[Call], form: str
+    ) -> Iterator[dict[str, Any]]:
+        """Figures only: of what was said a call keeps the gateway's words, and they stay here."""
+        whose = self.person if reading.may_name(request) else self.pseudonym
+        for call in batch:
+            yield {
+                "id": call.pk,
+                "started_at": call.started_at.isoformat(),
+                "ended_at": call.ended_at and call.ended_at.isoformat(),
+                "user": whose(call),
+                "purpose": call.purpose,
+                "gateway": call.gateway_slug,
+                "model": call.model,
+                "attempt": call.attempt,
+                **{name: getattr(call, name) for name in TOKENS},
+                "confidence": call.confidence,
+                "cost": call.cost,
+                "currency": call.currency,
+                "cost_confidence": call.cost_confidence,
+                "http_status": call.http_status,
+                "finish_reason": call.finish_reason,
+                "error": call.error_kind,
+                "request_id": call.request_id,
+            }
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         whose = "person" if reading.may_name(request) else "pseudonym"

@@ -4,6 +4,7 @@ Who may not read sees the same list without titles and words, and where names ar
 either, without names.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -15,8 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Conversation, Feedback, Gateway, Message, Tally, User, search
+from chat.rendering.export import as_json
 
 from . import reading, transcript
+from .export import Exporting, is_export
 from .figures import Total, whole
 from .filters import CostFilter, DaysFilter, WordFilter
 from .keyset import KeysetList
@@ -154,8 +157,8 @@ class SpentFilter(CostFilter):
         )
 
 
-class ConversationList(KeysetList):
-    """One page of conversations with what they add up to, each kind of sum in one query."""
+class FoundConversations(KeysetList):
+    """What the filters leave, and of a search what it found."""
 
     # Where a search has found something: the conversation and its message, if it isn't the title.
     places: dict[int, int | None]
@@ -171,10 +174,12 @@ class ConversationList(KeysetList):
             messages.warning(request, _("These words are nearly everywhere. Add a rarer one."))
         return rows.filter(pk__in=list(self.places))
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        found = {conversation.pk: conversation for conversation in self.result_list}
-        for conversation in self.result_list:
+
+def add_up(conversations: list[Any]) -> None:
+    """Give each what it adds up to; each kind of sum is one query."""
+    if conversations:
+        found = {conversation.pk: conversation for conversation in conversations}
+        for conversation in conversations:
             conversation.models, conversation.total = [], Total()
             conversation.message_count = conversation.error_count = conversation.down_count = 0
         for tally in Tally.objects.filter(conversation__in=found, calls__gt=0).order_by("model"):
@@ -192,6 +197,14 @@ class ConversationList(KeysetList):
         )
         for row in downs.order_by().values("message__conversation").annotate(downs=Count("pk")):
             found[row["message__conversation"]].down_count = row["downs"]
+
+
+class ConversationList(FoundConversations):
+    """One page of them, with what they add up to."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        add_up(self.result_list)
         if reading.may_read(request):
             what = reading.What.SNIPPET if self.query else reading.What.TITLE
             reading.note(request, what, self.result_list)
@@ -206,7 +219,8 @@ class ConversationList(KeysetList):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
+class ConversationAdmin(Exporting, ReadOnlyAdmin):
+    export_name = "conversations"
     page_template = "admin/transcript.html"
     keyset_field = "active_at"
     list_display = ("name", "owner", "models", "messages", "tokens", "cost", "active_at", "flags")
@@ -232,7 +246,36 @@ class ConversationAdmin(ReadOnlyAdmin):
         return may_see or super().has_view_permission(request, obj)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
-        return ConversationList
+        return FoundConversations if is_export(request) else ConversationList
+
+    def export_rows(
+        self, request: HttpRequest, batch: list[Any], form: str
+    ) -> Iterator[dict[str, Any]]:
+        with_words, with_names = reading.may_read(request), reading.may_name(request)
+        if with_words:
+            reading.note(request, reading.What.EXPORT, batch)
+        add_up(batch)
+        for c in batch:
+            row = {
+                "id": str(c.uuid),
+                "title": c.title,
+                "owner": c.owner.username if with_names else c.owner.key.hex[:8],
+                "models": c.models,
+                "messages": c.message_count,
+                "errors": c.error_count,
+                "thumbs_down": c.down_count,
+                "tokens": c.total.tokens,
+                "cost": [f"{cost:f} {code}" for code, cost in sorted(c.total.costs.items())],
+                "unknown_calls": max(c.total.unknown, c.total.unknown_cost),
+                "created_at": c.created_at.isoformat(),
+                "active_at": c.active_at.isoformat(),
+                "deleted_at": c.deleted_at and c.deleted_at.isoformat(),
+            }
+            if not with_words:
+                del row["title"]
+            elif form == "jsonl":
+                row["thread"] = as_json(c)["messages"]
+            yield row
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         names = list(self.list_display)

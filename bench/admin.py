@@ -1,0 +1,133 @@
+"""How long each page of the admin takes with much in it, and how many queries, in both databases.
+
+python -m bench.admin [conversations]    (100,000 of ten messages each unless told)
+
+On a machine that does something else as well, only the process's own CPU time says much, and that
+leaves out what PostgreSQL does.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CONVERSATIONS = 100_000
+ROUNDS = 12
+LIMIT_MS = 300
+
+PAGES = {
+    "conversations": "/admin/chat/conversation/",
+    "  far back": "",
+    "  errors only": "/admin/chat/conversation/?status=errors",
+    "  of a model": "/admin/chat/conversation/?model=qwen",
+    "  of a model that is nowhere": "/admin/chat/conversation/?model=nowhere",
+    "  of an owner": "/admin/chat/conversation/?owner=demo-7",
+    "  thumbs down": "/admin/chat/conversation/?rating=down",
+    "  that cost more than any": "/admin/chat/conversation/?cost_from=999&currency=USD",
+    "  with a word that is everywhere": "/admin/chat/conversation/?q=река",
+    "  with two words": "/admin/chat/conversation/?q=ёжик+озеро",
+    "  with a word that is nowhere": "/admin/chat/conversation/?q=needle",
+    "a transcript": "",
+    "calls": "/admin/chat/call/",
+    "calls of a model": "/admin/chat/call/?model_name=qwen",
+    "calls, added up": "/admin/chat/call/?sum=1",
+    "feedback": "/admin/chat/feedback/",
+    "running now": "/admin/chat/generation/",
+    "people": "/admin/chat/user/",
+    "readings": "/admin/chat/readlog/",
+    "a person's own search": "/search/?q=река",
+}
+
+
+def measure(conversations: int) -> None:
+    """In a process whose settings name the database."""
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext, setup_test_environment
+
+    from chat.models import Conversation, User
+
+    setup_test_environment()
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
+    call_command("migrate", verbosity=0)
+    if not Conversation.objects.exists():
+        began = time.monotonic()
+        with Path(os.devnull).open("w") as nowhere:
+            call_command("seed_demo", conversations=conversations, stdout=nowhere)
+        print(f"made in {time.monotonic() - began:.0f} s")
+    client = Client()
+    client.force_login(
+        User.objects.filter(username="root").first() or User.objects.create_superuser("root")
+    )
+    pages = PAGES | {
+        "  far back": far_back(Conversation),
+        "a transcript": f"/admin/chat/conversation/{Conversation.objects.first().pk}/change/",
+    }
+    print(
+        f"| {connection.vendor} | median ms | p95 ms | own CPU ms | queries |\n|---|--:|--:|--:|--:|"
+    )
+    for name, address in pages.items():
+        times, work = [], []
+        for _ in range(ROUNDS):
+            with CaptureQueriesContext(connection) as queries:
+                began, worked = time.perf_counter(), time.process_time()
+                answer: Any = client.get(address)
+                times.append((time.perf_counter() - began) * 1000)
+                work.append((time.process_time() - worked) * 1000)
+            assert answer.status_code == 200, (address, answer.status_code)
+        times.sort()
+        slow = " (over the limit)" if times[int(ROUNDS * 0.95)] > LIMIT_MS else ""
+        print(
+            f"| {name.strip()} | {times[ROUNDS // 2]:.0f} | {times[int(ROUNDS * 0.95)]:.0f}{slow}"
+            f" | {sorted(work)[ROUNDS // 2]:.0f} | {len(queries)} |",
+            flush=True,
+        )
+
+
+def far_back(conversations: Any) -> str:
+    """A page in the middle of the list."""
+    from chat.admin.keyset import _key
+
+    count = conversations.objects.count()
+    row = conversations.objects.order_by("-active_at", "-pk")[count // 2]
+    return f"/admin/chat/conversation/?p=o{_key(row, 'active_at')}"
+
+
+def main(conversations: int) -> None:
+    from tests.services import PostgreSQL
+
+    server = PostgreSQL()
+    try:
+        for url in ("", server.url):
+            with tempfile.TemporaryDirectory(prefix="potok-bench-") as data_dir:
+                env = os.environ | {
+                    "DJANGO_SETTINGS_MODULE": "chat.settings",
+                    "POTOK_DATA_DIR": os.environ.get("BENCH_DIR") or data_dir,
+                    **({"DATABASE_URL": url} if url else {}),
+                }
+                subprocess.run(
+                    [sys.executable, "-m", "bench.admin", "--measure", str(conversations)],
+                    env=env,
+                    check=True,
+                    cwd=Path(__file__).parent.parent,
+                )
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--measure"]:
+        measure(int(arguments[1]))
+    else:
+        main(int(arguments[0]) if arguments else CONVERSATIONS)

@@ -1,0 +1,30 @@
+"""Demonstration data is what the product itself would have written."""
+
+import pytest
+from django.core.management import call_command
+
+from chat.models import Call, Conversation, Message, Tally, search
+from tests.rows import ask, branch
+
+pytestmark = pytest.mark.django_db
+
+
+def test_seeded_conversations_are_whole_found_and_added_up():
+    call_command("seed_demo", conversations=30)
+    call_command("seed_demo", conversations=10)
+    assert Conversation.objects.count() == 40
+    assert (Message.objects.count(), Call.objects.count()) == (400, 200)
+    assert all(len(branch(conversation)) == 10 for conversation in Conversation.objects.all())
+    assert Tally.differences() == 0
+    before = {hit.message for hit in search.search("ежик", limit=1_000)}
+    assert before
+    search.rebuild()
+    assert {hit.message for hit in search.search("ежик", limit=1_000)} == before
+
+
+def test_real_conversations_go_on_beside_them():
+    mine = ask("A real one").conversation
+    call_command("seed_demo", conversations=3)
+    # Their keys were given by hand; the next ones are the database's own again.
+    assert ask("Another", mine).conversation == mine
+    assert Conversation.objects.count() == 4
