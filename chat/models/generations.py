@@ -205,6 +205,20 @@ class Generation(models.Model):
         """How many replies were asked for earlier and still wait for a runner."""
         return Generation.objects.filter(status=Status.QUEUED, pk__lt=self.pk).count()
 
+    @property
+    def thought_s(self) -> int | None:
+        """Seconds from the claim until there was text, or until it ended with reasoning alone.
+
+        None where that is not known (yet).
+        """
+        for line in self.timings.splitlines():
+            ms, _, text = map(int, line.split())
+            if text > self.base_text:
+                return max(1, round(ms / 1000))
+        if self.ended_at is None or self.claimed_at is None or not self.timings:
+            return None
+        return max(1, round((self.ended_at - self.claimed_at).total_seconds()))
+
     def release(self) -> None:
         """Let a held reply go without waiting for the one ahead."""
         self.waits_for = None

@@ -12,6 +12,7 @@ from django.utils import timezone, translation
 
 from chat.models import Conversation, Message, User
 from chat.models.people import time_zones
+from chat.rendering import usage
 from chat.rendering.thread import Shown, shown
 
 from . import window
@@ -174,6 +175,8 @@ def _in_conversation(
             # A page that reconnects with a version gets nothing older than that any more.
             version = page.version
     if version != page.version:
+        context = {"total": usage.of_conversation(conversation)}
+        ops.append(["total", version, _render("_total.html", context)])
         ops.append(["title", version, conversation.title])
     running = [m for m in changed if m.status == Message.Status.STREAMING]
     return Found(ops, replace(page, version=version), running, afresh, is_all)
@@ -205,7 +208,7 @@ def around(m: Shown, page: Page, followed: Followed) -> Op:
 
 
 def _shell(m: Shown, followed: Followed) -> Op:
-    m = replace(m, note=followed.note, saved=followed.saved)
+    m = replace(m, note=followed.note, saved=followed.saved, is_shell=True)
     m.body, m.reasoning = [], []
     return ["shell", str(m.uuid), m.version, _render("_message.html", {"m": m})]
 

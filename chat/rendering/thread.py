@@ -29,6 +29,7 @@ class Shown:
     is_read_only: bool = False
     saved: bool = True
     note: str = ""
+    is_shell: bool = False  # without the blocks, which its reader has
 
     @property
     def uuid(self) -> UUID:
@@ -110,6 +111,19 @@ class Shown:
         return self.row.generation.finish_reason if self.row.generation else ""
 
     @property
+    def ending(self) -> str:
+        """Why it ended, in a few words; the gateway's own where there are no better ones."""
+        if self.status != "complete":
+            return str(self.row.get_status_display())
+        reasons = {
+            "": _("finished by itself"),
+            "stop": _("finished by itself"),
+            "length": _("cut at the length limit"),
+            "content_filter": _("cut by the content filter"),
+        }
+        return str(reasons.get(self.finish_reason, self.finish_reason))
+
+    @property
     def since_ms(self) -> int | None:
         """When it was asked for or taken up, in milliseconds since 1970."""
         generation = self.row.generation
@@ -123,6 +137,14 @@ class Shown:
         if call is None or call.first_delta_at is None:
             return None
         return (call.first_delta_at - call.started_at).total_seconds()
+
+    @cached_property
+    def thought_s(self) -> int | None:
+        """Seconds from its being taken up to its first word, or to its end without one."""
+        generation = self.row.generation
+        if not self.row.reasoning or generation is None or generation.base_reasoning:
+            return None
+        return generation.thought_s
 
     @property
     def tokens_per_s(self) -> float | None:

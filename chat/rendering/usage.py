@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from chat.models import Call
+from django.db.models import Count, Q, Sum
+
+from chat.models import Call, Conversation
 from chat.models.generations import NANO, Confidence
 
 TOKENS = (
@@ -29,6 +31,61 @@ class Usage:
     cost: Decimal | None
     currency: str | None
     cost_confidence: str
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a conversation has used, on all its branches, deleted messages included.
+
+    `costs` by currency, which are never added together. Something is left out of a sum where it is
+    not known (`≥`), or is a guess (`≈`).
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    tokens: int
+    costs: list[tuple[Decimal, str]]
+    tokens_sign: str
+    cost_sign: str
+
+
+# What a call that used something may have left unsaid.
+_USED = Q(error_kind="") | Q(first_delta_at__isnull=False)
+_SUMS = {
+    "prompt": Sum("prompt_tokens"),
+    "completion": Sum("completion_tokens"),
+    "total": Sum("total_tokens"),
+    "nano": Sum("cost_nano"),
+    "unknown": Count("pk", filter=_USED & Q(ended_at__isnull=False, total_tokens=None)),
+    "estimated": Count("pk", filter=Q(confidence=Confidence.ESTIMATED)),
+    "unpriced": Count("pk", filter=_USED & Q(ended_at__isnull=False, cost_nano=None)),
+    "cost_estimated": Count("pk", filter=Q(cost_confidence=Confidence.ESTIMATED)),
+}
+
+
+def of_conversation(conversation: Conversation) -> Total | None:
+    """In one query; None where nothing is known to have been used."""
+    calls = Call.objects.filter(message__conversation=conversation).order_by()
+    rows = list(calls.values("currency").annotate(**_SUMS).order_by("currency"))
+
+    def added(name: str) -> int:
+        return sum(int(row[name] or 0) for row in rows)
+
+    costs = [(Decimal(int(row["nano"])) / NANO, row["currency"]) for row in rows if row["nano"]]
+    if not (added("total") or costs):
+        return None
+    return Total(
+        added("prompt"),
+        added("completion"),
+        added("total"),
+        costs,
+        _sign(added("unknown"), added("estimated")),
+        _sign(added("unpriced"), added("cost_estimated")),
+    )
+
+
+def _sign(unknown: int, estimated: int) -> str:
+    return "≥\N{NO-BREAK SPACE}" if unknown else "≈\N{NO-BREAK SPACE}" if estimated else ""
 
 
 def of_calls(calls: Iterable[Call]) -> Usage | None:

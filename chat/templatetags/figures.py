@@ -1,10 +1,12 @@
 """Figures as a reader's language writes them, and as attributes carry them to programs."""
 
+import json
 from decimal import Decimal
 
 from babel.numbers import format_currency
+from babel.units import format_unit
 from django import template
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 
 register = template.Library()
 
@@ -34,6 +36,26 @@ def plain(amount: Decimal) -> str:
     """The amount in full for programs: no exponent, no grouping, no idle zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """As `elapsed.js` writes it while it counts."""
+    minutes, seconds = divmod(seconds, 60)
+    parts = [(minutes, "duration-minute"), (seconds, "duration-second")]
+    language = get_language() or "en"
+    written = [format_unit(n, unit, "narrow", locale=language) for n, unit in parts if n]
+    return " ".join(written) or format_unit(0, "duration-second", "narrow", locale=language)
+
+
+@register.simple_tag
+def about_tokens() -> str:
+    """'≈ # tokens' for each of a language's plural forms, as JSON, to be counted in the browser."""
+    examples = {"one": 1, "few": 2, "many": 5, "other": 10}
+    return json.dumps(
+        {form: ngettext("≈ # token", "≈ # tokens", n) for form, n in examples.items()},
+        ensure_ascii=False,
+    )
 
 
 @register.filter

@@ -18,7 +18,9 @@ class FollowScroll extends HTMLElement {
     this.addEventListener("wheel", (event) => event.deltaY < 0 && this.leave(), { passive: true })
     this.addEventListener("touchmove", () => this.leave(), { passive: true })
     this.addEventListener("pointerdown", (event) => event.target === this && this.leave())
-    this.addEventListener("keydown", (event) => BACKWARDS.has(event.key) && this.leave())
+    this.addEventListener("keydown", ({ key, shiftKey }) => {
+      if (BACKWARDS.has(key) || (key === " " && shiftKey)) this.leave()
+    })
     // What is opened under the pointer stays there, and another version stands where this one stood.
     const staying = "summary, [name^=branch], [name=wrap-code]"
     this.addEventListener("click", (event) => event.target.closest(staying) && this.leave(true))

@@ -9,7 +9,7 @@
      ["shell", message, version, html]          all of a message but its blocks
      ["article", message, version, after, html] a whole message, and which one it follows
      ["thread", version, html]                  all messages of the page anew, and its edges
-     ["sidebar", version, html], ["title", version, title]
+     ["sidebar", version, html], ["title", version, title], ["total", version, html]
      ["listed", version, html]                  lines of the sidebar that changed (sidebar.js)
    Each may be applied twice or late and leaves the page the same: an older version is passed over,
    and an `at` that doesn't fit asks for everything anew.
@@ -193,6 +193,43 @@ function blocks(message, part) {
   return el(`m-${message}-${part}`)
 }
 
+/** Puts an element in the place of another; what is selected there stays on its characters. */
+function renew(old, fresh) {
+  const selection = getSelection()
+  const { anchorNode, anchorOffset, focusNode, focusOffset, isCollapsed } = selection
+  const ends = [[anchorNode, anchorOffset], [focusNode, focusOffset]]
+  const isWithin = ends.map(([node]) => old.contains(node))
+  if (isCollapsed || !isWithin.includes(true)) return old.replaceWith(fresh)
+  const { startContainer, startOffset } = selection.getRangeAt(0)
+  const lengths = ends.map(([node, offset], i) => (isWithin[i] ? lengthBefore(old, node, offset) : 0))
+  old.replaceWith(fresh)
+  const places = ends.map((end, i) => {
+    const isStart = ends[i][0] === startContainer && ends[i][1] === startOffset
+    return isWithin[i] ? placeAt(fresh, lengths[i], isStart) : end
+  })
+  selection.setBaseAndExtent(...places[0], ...places[1])
+}
+
+function lengthBefore(root, node, offset) {
+  const range = document.createRange()
+  range.setStart(root, 0)
+  range.setEnd(node, offset)
+  const content = range.cloneContents()
+  for (const tool of content.querySelectorAll("button")) tool.remove()
+  return content.textContent.length
+}
+
+/** Between two texts a selection starts in the second and ends in the first. */
+function placeAt(root, length, isStart) {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT)
+  while (texts.nextNode()) {
+    const { data } = texts.currentNode
+    if (length < data.length || (length === data.length && !isStart)) return [texts.currentNode, length]
+    length -= data.length
+  }
+  return [root, root.childNodes.length]
+}
+
 const isOlder = (element, version) => element && Number(element.dataset.version) > version
 const isSame = (element, version) => element && Number(element.dataset.version) === version
 
@@ -208,7 +245,7 @@ const apply = {
     block.className = "block"
     block.id = id
     block.append(parse(html))
-    if (old) old.replaceWith(block)
+    if (old) renew(old, block)
     else parent.append(block)
   },
 
@@ -233,7 +270,7 @@ const apply = {
     // A lone row would be thrown out of anything but a table.
     template.innerHTML = list.tagName === "TBODY" ? `<table><tbody>${html}</tbody></table>` : html
     const item = template.content.querySelector("tr, li")
-    if (list.children[at]) list.children[at].replaceWith(item)
+    if (list.children[at]) renew(list.children[at], item)
     else list.append(item)
   },
 
@@ -250,6 +287,10 @@ const apply = {
     for (const { name } of [...old.attributes]) if (!shell.hasAttribute(name)) old.removeAttribute(name)
     for (const { name, value } of shell.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value)
+    }
+    const [summary, news] = [old, shell].map((article) => article.querySelector("summary"))
+    if (summary && news && summary.innerHTML !== news.innerHTML) {
+      summary.replaceChildren(...news.childNodes)
     }
     swap(el(`m-${message}-f`), shell.querySelector(`[id="m-${message}-f"]`).outerHTML, "outerHTML")
   },
@@ -282,6 +323,10 @@ const apply = {
   listed(version, html) {
     el("sidebar").dataset.version = Math.max(version, Number(el("sidebar").dataset.version))
     document.dispatchEvent(new CustomEvent("potok:listed", { detail: html }))
+  },
+
+  total(version, html) {
+    if (Number(state().version) <= version) swap(el("total"), html, "outerHTML")
   },
 
   title(version, title) {

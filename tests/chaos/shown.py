@@ -115,6 +115,9 @@ class Shown:
         for name in set(old.attributes) - set(shell.attributes):
             del old.attributes[name]
         old.attributes |= shell.attributes
+        summary, news = (each.find(lambda e: e.tag == "summary") for each in (old, shell))
+        if summary and news:
+            summary.fill(news.children)
         foot, new = _child(old, f"m-{message}-f"), _child(shell, f"m-{message}-f")
         assert foot
         assert new
@@ -148,6 +151,9 @@ class Shown:
     def put_sidebar(self, version: int, _html: str) -> None:
         self.sidebar["data-version"] = str(max(version, int(self.sidebar["data-version"])))
 
+    def total(self, _version: int, _html: str) -> None:
+        """It stands beside the messages."""
+
     def title(self, version: int, _title: str) -> None:
         if self.version < version:
             self.state["data-version"] = str(version)
@@ -164,6 +170,7 @@ OPS: dict[str, Callable[..., bool | None]] = {
     "sidebar": Shown.put_sidebar,
     "listed": Shown.put_sidebar,
     "title": Shown.title,
+    "total": Shown.total,
 }
 
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chat.models import Command, Conversation, Gateway, Message
 from chat.models.language_models import offers, preferred
+from chat.rendering import usage
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 from chat.replies.forecast import Forecast, forecast
@@ -185,6 +186,7 @@ def page(
     context = {
         "conversation": conversation,
         "window": part,
+        "total": usage.of_conversation(conversation) if conversation else None,
         "thread": thread,
         "sidebar": listed or listing(request.user),
         "sidebar_version": request.user.version,
