@@ -32,9 +32,10 @@ place.addEventListener("htmx:configRequest", (event) => {
   const { address } = document.getElementById("state").dataset
   event.detail.path = `${address ?? "/"}forecast/`
 })
+// Of what is sent meanwhile nothing is told. (htmx calls a request that is given up an error.)
+place.addEventListener("htmx:beforeSwap", (event) => { if (!asked) event.detail.shouldSwap = false })
 document.addEventListener("potok:sent", () => {
   asked = ""
-  htmx.trigger(place, "htmx:abort")
   place.replaceChildren()
   // What was written on while it was sent.
   wait()
