@@ -201,6 +201,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
     }
+else:
+    # A server that vanished is given up, and one that restarted asked again, within what is promised.
+    DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000} | (
+        DATABASES["default"].get("OPTIONS", {})
+    )
 if not EMBEDDED and not DATABASES["default"]["ENGINE"].endswith("postgresql"):
     raise ImproperlyConfigured("With REDIS_URL set, DATABASE_URL must name a PostgreSQL database.")
 

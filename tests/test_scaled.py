@@ -5,6 +5,7 @@ No page here is bound to a process: what is asked for on `a` is watched and stop
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import threading
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed
 
 from tests.gateway import Gateway
-from tests.script import Every, Hang, chunk
+from tests.script import Every, Hang, chunk, usage_of
 from tests.server import Client, Server
 from tests.services import PostgreSQL, RedisServer
 from tests.waiting import until
@@ -46,7 +48,12 @@ class Cluster:
         return [self.a, self.b, *self.workers]
 
     def start(self) -> None:
-        """Whatever doesn't run."""
+        """Whatever doesn't run, or was left frozen by a test that failed."""
+        for each in [self.redis, *self.servers]:
+            if each.is_running:
+                os.kill(each.pid, signal.SIGCONT)
+        if not self.redis.is_running:
+            self.redis.start()
         for server in (self.a, self.b):
             if not server.is_running:
                 server.start()
@@ -421,6 +428,59 @@ def test_words_go_on_while_postgresql_is_restarted(cluster, ann, gateway, postgr
         stop(ann, conversation)
         ann.wait_for_reply(conversation, "stopped")
         until(lambda: page.has('data-status=\\"stopped\\"'), "the same socket tells the end", 3)
+
+
+def test_an_open_page_says_what_is_not_saved_and_needs_no_reload(
+    cluster, ann, gateway, postgresql, open_page
+):
+    first, second = gateway.gate(), gateway.gate()
+    gateway.reply("Hello ", first, "world", second, " again")
+    conversation = ann.send("Say hello")
+    first.wait_reached()
+    page = open_page(cluster.twin(ann))
+    page.goto(f"/c/{conversation}/")
+    body = page.locator("[data-role=assistant] [data-part=body]")
+    expect(body).to_contain_text("Hello")
+    page.locator("body[data-connection=live]").wait_for()
+    postgresql.kill(signal.SIGINT)
+    try:
+        assert ann.get("/readyz").status_code == 503
+        assert ann.get("/healthz").status_code == 200
+        first.open()
+        expect(body).to_contain_text("Hello world")
+        expect(page.locator("article .unsaved")).to_be_visible(timeout=6_000)
+        expect(page.locator("body")).to_have_attribute("data-connection", "live")
+    finally:
+        postgresql.start()
+    expect(page.locator("article .unsaved")).to_be_hidden(timeout=10_000)
+    second.open()
+    page.locator("[data-role=assistant][data-status=complete]").wait_for()
+    lived = page.locator("#messages").evaluate("e => e.outerHTML")
+    assert "Hello world again" in lived
+    page.reload()
+    assert page.locator("#messages").evaluate("e => e.outerHTML") == lived
+
+
+def test_a_reply_that_ends_while_postgresql_restarts_is_complete_and_counted_once(
+    cluster, ann, gateway, postgresql
+):
+    gate = gateway.gate()
+    gateway.reply("Hello ", gate, "world", usage=usage_of(3, 2))
+    conversation = ann.send("Say hello")
+    gate.wait_reached()
+    postgresql.kill(signal.SIGINT)
+    try:
+        gate.open()
+        gateway.wait_for_request().wait_answered()
+        # Nobody is taken for dead while nobody can write.
+        away_since = time.monotonic()
+        until(lambda: time.monotonic() > away_since + LEASE_S + 1, "a lease is over")
+    finally:
+        postgresql.start()
+    reply = ann.wait_for_reply(conversation)
+    assert (reply["text"], reply["status"]) == ("Hello world", "complete")
+    assert (reply["usage"]["total_tokens"], reply["usage"]["confidence"]) == (5, "exact")
+    assert len(gateway.calls) == 1
 
 
 # --- starting -------------------------------------------------------------------------------------

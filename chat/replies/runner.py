@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from chat.logs import about
 from chat.models import (
@@ -171,8 +171,10 @@ class Runner:
             try:
                 while await self._claim():
                     pass
+            except (DatabaseError, InterfaceError) as error:
+                # What is queued there waits for it as well.
+                logger.warning("Replies can't be claimed without the database: %s", error)
             except Exception:
-                # The database may be away; what is queued there waits for it as well.
                 logger.exception("Claiming a reply failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), POLL_S)
