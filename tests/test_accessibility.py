@@ -174,7 +174,7 @@ def test_5_13_axe_finds_nothing(server, reader, open_page, complaints, screen, w
         has_touch=width < 768,
         reduced_motion="reduce",
     )
-    complaints[0].allow("status of 4(04|22)|ERR_INTERNET_DISCONNECTED")
+    complaints[0].allow("status of 4(04|22)|Error Code 422|ERR_INTERNET_DISCONNECTED")
     page.add_init_script(path=AXE)
     screen(page)
     assert flaws(page) == []

@@ -21,6 +21,20 @@ function equip() {
   for (const box of messages.querySelectorAll(":is(.table, .code > pre):not([tabindex])")) {
     box.tabIndex = 0
   }
+  // A task's box has no label, and is ticked or not without saying of what.
+  for (const box of messages.querySelectorAll("li [type=checkbox]:not([aria-label])")) {
+    box.setAttribute("aria-label", lineOf(box))
+  }
+}
+
+/** Without the blocks under it, which may still grow. */
+function lineOf(box) {
+  let line = ""
+  for (let next = box.nextSibling; next; next = next.nextSibling) {
+    if (next.matches?.("ul, ol, div, p, blockquote")) break
+    line += next.textContent
+  }
+  return line.trim()
 }
 
 // --- code ----------------------------------------------------------------------------------------
