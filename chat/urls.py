@@ -48,6 +48,7 @@ urlpatterns = [
     path("m/<str:uuid>/feedback/", feedback.feedback, name="feedback"),
     path("m/<str:uuid>/text/", messages.text, name="text"),
     path("m/<str:uuid>/pictures/<int:number>/", messages.picture, name="picture"),
+    path("models/", models.models, name="models"),
     path("models/favourite/", models.favourite, name="favourite"),
     path("search/", search.search, name="search"),
     path("admin/", admin.site.urls),

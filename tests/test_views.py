@@ -36,7 +36,7 @@ ADDRESSES = {
     "export": ("/c/{}/export.json", "GET", CONVERSATION),
     "stop": ("/m/{}/stop/", "POST", MESSAGE),
     "retry": ("/m/{}/retry/", "POST", MESSAGE),
-    "regenerate": ("/m/{}/regenerate/", "POST", MESSAGE),
+    "regenerate": ("/m/{}/regenerate/", "GET POST", MESSAGE),
     "continue": ("/m/{}/continue/", "POST", MESSAGE),
     "edit": ("/m/{}/edit/", "GET POST", MESSAGE),
     "delete_message": ("/m/{}/delete/", "GET POST", MESSAGE),
@@ -45,6 +45,7 @@ ADDRESSES = {
     "feedback": ("/m/{}/feedback/", "GET POST", MESSAGE),
     "text": ("/m/{}/text/", "GET", MESSAGE),
     "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
+    "models": ("/models/", "GET", MEMBER),
     "favourite": ("/models/favourite/", "POST", MEMBER),
     "search": ("/search/", "GET", MEMBER),
     "manifest": ("/manifest.webmanifest", "GET", OPEN),
@@ -392,10 +393,25 @@ def test_a_command_that_does_not_fit_is_409(owner, mine, command):
         assert 'role="alert"' in answer.text
 
 
-def test_a_reply_is_edited_by_nobody(owner, mine):
-    path = f"/m/{owner.last(mine)['id']}/edit/"
-    assert owner.get(path).status_code == 409
-    assert owner.post(path, {"text": "words in its mouth"}).status_code == 409
+def test_a_replys_words_are_changed_and_its_usage_stays(owner, mine):
+    before = owner.last(mine)
+    path = f"/m/{before['id']}/edit/"
+    assert before["text"] in owner.get(path).text
+    assert owner.post(path, {"text": " "}).status_code == 422
+    assert owner.last(mine) == before
+    assert owner.post(path, {"text": "Other words"}).status_code == 303
+    assert owner.last(mine) == before | {"text": "Other words"}
+
+
+def test_the_words_of_a_reply_that_runs_are_not_changed(owner, gateway):
+    gate = gateway.gate()
+    gateway.reply("Half", gate)
+    conversation = owner.send("Say hello")
+    gate.wait_reached()
+    path = f"/m/{owner.last(conversation)['id']}/edit/"
+    assert owner.post(path, {"text": "Other words"}).status_code == 409
+    gate.open()
+    assert owner.wait_for_reply(conversation, "complete")["text"] == "Half"
 
 
 def test_an_edit_that_is_refused_keeps_its_text(owner, mine):

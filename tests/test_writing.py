@@ -355,3 +355,50 @@ def test_5_10_without_javascript_a_button_says_it_and_keeps_the_text(priced, ope
     expect(page.locator("#forecast")).to_contain_text("≈ RUB")
     expect(text_field(page)).to_have_value("How are you?")
     assert gateway.calls == []
+
+
+# --- 9: choosing a model ----------------------------------------------------------------------------
+
+
+def test_5_9_the_picker_says_what_a_model_costs_and_holds(priced, open_page):
+    page = open_page(priced)
+    live(page)
+    page.locator("#model").click()
+    option = page.locator("#model-list [role=option]")
+    expect(option).to_have_count(1)
+    expect(option).to_contain_text("1K")
+    expect(option).to_contain_text(re.compile(r"RUB\s1,000\.00 / RUB\s800\.00"))
+    page.locator("#model").fill("pri")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model")).to_have_value("priced")
+    expect(text_field(page)).to_be_focused()
+
+
+def test_5_9_without_javascript_the_models_are_a_page_that_leads_to_a_chat(priced, open_page):
+    page = open_page(priced, java_script_enabled=False)
+    page.goto("/")
+    page.get_by_role("link", name="All models").click()
+    expect(page.locator("li")).to_contain_text("RUB")
+    page.get_by_role("link", name="priced").click()
+    expect(page.locator("#model")).to_have_value("priced")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_5_8_a_reply_is_asked_of_another_model(gateway, owner, open_page, scripts):
+    gateway.reply("First answer.")
+    conversation = owner.send("A question")
+    owner.wait_for_reply(conversation, "complete")
+    page = open_page(owner, java_script_enabled=scripts)
+    page.goto(f"/c/{conversation}/")
+    if scripts:
+        page.locator("body[data-connection=live]").wait_for()
+    page.locator("[name=regenerate-with]").click()
+    page.get_by_role("listbox", name="Model").select_option("demo demo-fast")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    until(lambda: owner.last(conversation)["model"] == "demo-fast", "another model is asked")
+    assert owner.wait_for_reply(conversation, "complete")["gateway"] == "demo"
+    if not scripts:
+        page.reload()
+    expect(page.locator(f"{REPLY} .versions")).to_contain_text("2/2")
+    assert len(gateway.calls) == 1

@@ -4,7 +4,7 @@ A name that a gateway doesn't list works like one that it lists, unless the gate
 names; only a listed one can be kept to some groups.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.conf import settings
@@ -230,6 +230,8 @@ class Offer(NamedTuple):
     name: str
     gateway: Gateway
     is_favourite: bool
+    context_tokens: int | None = None
+    capabilities: Sequence[str] = ()
 
 
 def offers(user: "User") -> list[Offer]:
@@ -243,7 +245,10 @@ def offers(user: "User") -> list[Offer]:
         if (f.gateway_id, f.name) in places
     }
     for row in LanguageModel.objects.shown().open_to(user).select_related("gateway"):
-        found.setdefault((row.gateway_id, row.name), Offer(row.name, row.gateway, False))
+        place = (row.gateway_id, row.name)
+        is_favourite = place in found
+        facts = (row.context_tokens, row.capabilities)
+        found[place] = Offer(row.name, row.gateway, is_favourite, *facts)
     return list(found.values())
 
 

@@ -132,10 +132,30 @@ class Price(models.Model):
     def expected(cls, gateway: Gateway, model: str, prompt_tokens: int) -> "Price | None":
         """What a call would be billed at now; a public list price as a row that isn't kept."""
         now = timezone.now()
-        if found := cls.at(gateway, model, now):
-            return found
-        known = known_prices.find(gateway.base_url, model, now, prompt_tokens)
-        if known is None or gateway.currency != "USD":
+        return cls.at(gateway, model, now) or cls._public(gateway, model, now, prompt_tokens)
+
+    @classmethod
+    def of_all(cls, places: Iterable[tuple[Gateway, str]]) -> "dict[tuple[int, str], Price]":
+        """What each of these models, by its gateway and name, costs now where that is known."""
+        now, places = timezone.now(), list(places)
+        told = cls.objects.filter(gateway__in={g.pk for g, _ in places}, valid_from__lte=now)
+        told = told.exclude(source=cls.Source.KNOWN).exclude(valid_until__lte=now)
+        last = {(row.gateway_id, row.model): row for row in told.order_by("valid_from", "id")}
+        found = {}
+        for gateway, model in places:
+            price = last.get((gateway.pk, model)) or cls._public(gateway, model, now)
+            if price:
+                found[gateway.pk, model] = price
+        return found
+
+    @classmethod
+    def _public(
+        cls, gateway: Gateway, model: str, when: datetime, prompt_tokens: int = 0
+    ) -> "Price | None":
+        if gateway.currency != "USD":
+            return None
+        known = known_prices.find(gateway.base_url, model, when, prompt_tokens)
+        if known is None:
             return None
         return cls(gateway=gateway, model=model, currency="USD", **known._asdict())
 

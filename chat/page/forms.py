@@ -92,6 +92,16 @@ class ModelForm(CommandForm):
         return cleaned
 
 
+class PlaceForm(ModelForm):
+    """Model and gateway by their names, or both in one field of a list: `place`, "gateway model"."""
+
+    def __init__(self, data: Any, **kwargs: Any) -> None:
+        if place := data.get("place"):
+            gateway, _space, model = place.partition(" ")
+            data = {**data.dict(), "gateway": gateway, "model": model}
+        super().__init__(data, **kwargs)
+
+
 class FavouriteForm(ModelForm):
     """A model by its name, and whether to `keep` it: `0` is no."""
 

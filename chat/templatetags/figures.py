@@ -59,6 +59,12 @@ def about_tokens() -> str:
 
 
 @register.filter
+def short(tokens: int) -> str:
+    """A context's size as people say it: 128K, 1M."""
+    return f"{tokens / 1e6:.3g}M" if tokens >= 1_000_000 else f"{tokens / 1e3:.3g}K"
+
+
+@register.filter
 def strip(html: str) -> str:
     """Without white space around, which would be a text node among the messages."""
     return html.strip()

@@ -21,7 +21,14 @@ class ModelPicker extends HTMLElement {
       this.open(this.input.value)
       this.shine()
     })
-    this.addEventListener("htmx:afterRequest", () => this.shine())
+    this.addEventListener("htmx:afterRequest", () => {
+      this.shine()
+      if (!this.isOpen) return
+      const marked = this.marked?.dataset
+      this.open(this.words)
+      const isSame = ({ dataset }) => dataset.value === marked?.value && dataset.gateway === marked?.gateway
+      if (marked) this.mark(this.options.find(isSame))
+    })
     this.shine()
     this.input.addEventListener("keydown", (event) => this.pressed(event))
     // Not click: the field would lose the focus first, and the list with it.
@@ -49,6 +56,9 @@ class ModelPicker extends HTMLElement {
   }
 
   open(words) {
+    this.words = words
+    // Prices come when somebody looks.
+    htmx.trigger(this.querySelector("datalist"), "potok:open")
     const wanted = words.trim().toLowerCase()
     const found = this.choices.filter((choice) => choice.value.toLowerCase().includes(wanted))
     const groups = new Map()
@@ -83,6 +93,11 @@ class ModelPicker extends HTMLElement {
     option.id = id
     option.ariaSelected = "false"
     option.dataset.value = option.textContent = choice.value
+    if (choice.dataset.about) {
+      const about = document.createElement("span")
+      about.textContent = choice.dataset.about
+      option.append(about)
+    }
     option.dataset.gateway = choice.dataset.gateway
     return option
   }

@@ -9,14 +9,14 @@ from django.utils.translation import gettext as _
 
 from chat.models import Command, Message, Revision
 from chat.models.conversations import Conflict
-from chat.models.language_models import Destination
+from chat.models.language_models import Destination, offers
 from chat.models.revisions import fork as make_fork
 from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
 from .. import window
 from ..access import for_message, see_other
-from ..forms import CommandForm, ModelForm, SendForm, TextForm
+from ..forms import CommandForm, PlaceForm, SendForm, TextForm
 from ..middleware import refuse
 from .chat import refused
 
@@ -30,7 +30,7 @@ def _once(
         name=name,
         target=message.uuid,
         key=key,
-        content=[request.POST.get(field, "") for field in ("text", "model", "gateway")],
+        content=[request.POST.get(field, "") for field in ("text", "model", "gateway", "place")],
     )
 
 
@@ -76,9 +76,14 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
     return _thread(request, reply)
 
 
-@for_message("POST")
+@for_message("GET", "POST")
 def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
-    form = ModelForm(request.POST, user=request.user)
+    """GET: by which model; POST: another version of the reply, by the same one unless one is named."""
+    if request.method != "POST":
+        template = "_regenerate.html" if request.htmx else "regenerate.html"
+        context = {"message": message, "client_key": str(uuid.uuid4())}
+        return render(request, template, context | {"offers": offers(request.user)})
+    form = PlaceForm(request.POST, user=request.user)
     if not form.is_valid():
         return refused(request, 422, form.first_error(), message.conversation)
     sent = form.cleaned_data

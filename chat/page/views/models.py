@@ -2,13 +2,27 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
+from chat.models import Price
 from chat.models.language_models import keep_favourite, offers
 
 from ..access import member_only, see_other
 from ..forms import FavouriteForm
 from ..middleware import refuse
+
+
+@member_only
+@require_safe
+def models(request: HttpRequest) -> HttpResponse:
+    """All that this person may choose from, with prices: for the picker, and as a page of its own."""
+    offered = offers(request.user)
+    prices = Price.of_all((offer.gateway, offer.name) for offer in offered)
+    context = {
+        "offers": [(offer, prices.get((offer.gateway.pk, offer.name))) for offer in offered],
+    }
+    template = "_offers.html" if request.htmx else "models.html"
+    return render(request, template, context)
 
 
 @member_only
