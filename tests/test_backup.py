@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -19,7 +20,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from chat.backup.archive import Broken, unpack
-from chat.backup.contents import judge
+from chat.backup.contents import DRAFT, drop_leftovers, judge
 from tests.conftest import env_for
 from tests.script import chunk
 from tests.server import ROOT, Server
@@ -253,6 +254,25 @@ def test_a_backup_is_never_written_over_and_none_is_left_half(kept, tmp_path):
     status, said = run(kept, "backup", str(tmp_path / "nowhere" / "backup.tar.gz"))
     assert status == 1
     assert [path.name for path in tmp_path.iterdir()] == ["backup.tar.gz"]
+
+
+def test_what_a_killed_backup_had_unpacked_is_gone_a_day_later(tmp_path):
+    old, young = tmp_path / f"{DRAFT}old", tmp_path / f"{DRAFT}young"
+    for folder in (old, young, tmp_path / "precious"):
+        folder.mkdir()
+        (folder / "database.sqlite3").touch()
+    for folder in (old, tmp_path / "precious"):
+        os.utime(folder, (0, 0))
+    drop_leftovers(tmp_path, DRAFT)
+    assert {path.name for path in tmp_path.iterdir()} == {young.name, "precious"}
+
+
+def test_without_pg_dump_it_says_what_to_install(elsewhere, postgresql, tmp_path):
+    other = elsewhere(DATABASE_URL=postgresql.create_database(), PATH="/nowhere")
+    status, said = run(other, "backup", str(tmp_path / "backup.tar.gz"))
+    assert status == 1
+    assert "apt install postgresql-client" in said
+    assert not list(tmp_path.glob("*backup*"))
 
 
 def test_a_damaged_database_is_not_backed_up(kept, elsewhere, tmp_path):

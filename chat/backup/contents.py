@@ -3,6 +3,7 @@
 import json
 import secrets as random
 import shutil
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,9 @@ from .archive import Manifest
 KEYS = ("secret_key", "gateway_keys")
 # Made anew by a start, or another machine's business. What begins with a dot is somebody's draft.
 NOT_KEPT = {"static", "backups", "potok.lock", "last_backup", *KEYS}
+# In the folders that a backup and a restore work in; both hold the database in plain.
+DRAFT, UNPACKED = ".potok-backup-", ".restore-"
+LEFTOVER_S = 24 * 3600
 
 
 def database() -> ModuleType:
@@ -32,6 +36,13 @@ def database() -> ModuleType:
 
 
 # --- out ------------------------------------------------------------------------------------------
+
+
+def drop_leftovers(folder: Path, prefix: str) -> None:
+    """What a backup or a restore that was killed had unpacked; one that runs is younger."""
+    for left in folder.glob(f"{prefix}*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > LEFTOVER_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def pack(target: Path, folder: Path, *, with_keys: bool) -> Manifest:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 from django.utils import timezone
 
-from chat.backup.contents import pack
+from chat.backup.contents import DRAFT, drop_leftovers, pack
 
 
 class Command(BaseCommand):
@@ -32,7 +32,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             target = _target(options["path"])
-            with tempfile.TemporaryDirectory(prefix=".potok-backup-", dir=target.parent) as folder:
+            drop_leftovers(target.parent, DRAFT)
+            with tempfile.TemporaryDirectory(prefix=DRAFT, dir=target.parent) as folder:
                 manifest = pack(target, Path(folder), with_keys=not options["without_key"])
         except FileExistsError as exc:
             raise CommandError(f"{exc.filename2 or exc.filename} is there already.") from None

@@ -11,6 +11,8 @@ from django.db import Error
 
 from chat.backup import archive
 from chat.backup.contents import (
+    UNPACKED,
+    drop_leftovers,
     is_empty,
     judge,
     put_back,
@@ -53,7 +55,8 @@ class Command(BaseCommand):
             )
         refuse_running()
         # Beside what it will replace, so that it takes its place by a rename.
-        with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.DATA_DIR) as folder:
+        drop_leftovers(settings.DATA_DIR, UNPACKED)
+        with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=settings.DATA_DIR) as folder:
             manifest = archive.unpack(path, Path(folder))
             judge(manifest)
             cut = put_back(manifest, Path(folder))

@@ -15,6 +15,8 @@ from chat.installation import collect_static, due_migrations, hold, lock_file
 from chat.models import Gateway, User
 from chat.models.people import OwnerExists
 
+OPEN_FILES = 65536
+
 
 class Command(BaseCommand):
     help = (
@@ -27,9 +29,7 @@ class Command(BaseCommand):
         # Held until the process ends, however it ends. Of several with Redis each waits its turn.
         self._lock = hold(lock_file(), waits=not settings.EMBEDDED)
         self._check_port()
-        # Each open page takes one, and the usual limit of a shell is 1024.
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        raise_open_files()
         self._prepare()
         if not settings.EMBEDDED:
             os.close(self._lock)
@@ -92,6 +92,14 @@ class Command(BaseCommand):
         except OwnerExists:
             return
         self.stdout.write(f"Created the owner {owner['username']}.")
+
+
+def raise_open_files() -> None:
+    """As far as we may: each open page takes one, and the usual limit of a shell is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    may = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < may:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
 
 
 def check_migrated() -> None:
