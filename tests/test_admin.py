@@ -621,7 +621,9 @@ def test_calls_outlive_the_conversation(people, conversation):
 def test_running_replies_are_listed_without_titles_for_who_may_not_read(people, gateway):
     ask(people["member"], "A private question", gateway)
     url = address("chat_generation_changelist")
-    assert "A private question" in browser(people["reviewer"]).get(url).content.decode()
+    shown = browser(people["reviewer"]).get(url).content.decode()
+    assert "A private question" in shown
+    assert ">gpt-4o<" in shown
     shown = browser(people["administrator"]).get(url).content.decode()
     assert "member" in shown
     assert "A private question" not in shown

@@ -373,6 +373,8 @@ def test_the_queue_has_thumbs_down_first_and_what_is_done_apart(reviewer, queue)
     assert listed(reviewer, state="all") == ["down", "up", "done"]
     assert listed(reviewer, state="done") == ["done"]
     assert listed(reviewer, rating__exact="1") == ["up"]
+    page = reviewer.get(at("chat_feedback_changelist")).content.decode()
+    assert '<td class="field-of_model">m</td>' in page
 
 
 def verdict(client, feedback, **form):

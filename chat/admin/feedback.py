@@ -86,7 +86,7 @@ class VerdictForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Feedback)
 class FeedbackAdmin(ReadOnlyAdmin):
     page_template = "admin/feedback.html"
-    list_display = ("given", "thumb", "said", "owner", "model", "verdict", "reviewer", "done")
+    list_display = ("given", "thumb", "said", "owner", "of_model", "verdict", "reviewer", "done")
     list_display_links = ("given",)
     list_select_related = ("message__conversation__owner", "reviewer")
     list_filter = (DoneFilter, "rating", "verdict", ("created_at", DaysFilter))
@@ -114,7 +114,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
-        form = VerdictForm(request.POST, instance=row)
+        form = VerdictForm(request.POST, instance=row, label_suffix="")
         if not form.is_valid():
             return self.page(request, row, form=form)
         form.keep(request.user)
@@ -134,7 +134,9 @@ class FeedbackAdmin(ReadOnlyAdmin):
             "score_names": Score.objects.order_by("name")
             .values_list("name", flat=True)
             .distinct()[:50],
-            "form": VerdictForm(instance=row, initial={"is_done": row.done_at is not None}),
+            "form": VerdictForm(
+                instance=row, initial={"is_done": row.done_at is not None}, label_suffix=""
+            ),
             "title": _("Feedback"),
         }
 
@@ -157,7 +159,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
         return str(row.message.conversation.owner)
 
     @admin.display(description=gettext_lazy("model"))
-    def model(self, row: Feedback) -> str:
+    def of_model(self, row: Feedback) -> str:
         return str(row.message.model)
 
     @admin.display(description=gettext_lazy("done"), boolean=True)

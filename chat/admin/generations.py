@@ -32,7 +32,16 @@ class RunningList(ChangeList):
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
-    list_display = ("asked", "person", "model", "gateway", "kind", "status", "characters", "place")
+    list_display = (
+        "asked",
+        "person",
+        "of_model",
+        "gateway",
+        "kind",
+        "status",
+        "characters",
+        "place",
+    )
     list_display_links = None
     list_select_related = ("user", "gateway", "message", "conversation__owner")
     ordering = ("pk",)
@@ -65,7 +74,7 @@ class GenerationAdmin(ReadOnlyAdmin):
         return str(generation.user)
 
     @admin.display(description=gettext_lazy("model"))
-    def model(self, generation: Generation) -> str:
+    def of_model(self, generation: Generation) -> str:
         return str(generation.message.model)
 
     @admin.display(description=gettext_lazy("characters"))

@@ -33,7 +33,7 @@ ORDER = (
     *("Conversation", "Feedback", "Generation", "Call", "User", "Group"),
     *("Gateway", "LanguageModel", "Price", "ReadLog"),
 )
-NAMES = {"Generation": _("Running now")}
+NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 
 
 class PotokAdminConfig(SimpleAdminConfig):
