@@ -158,6 +158,20 @@ def test_the_log_is_found_by_reader_and_by_whose_it_was(reviewer, conversation, 
     assert "private" not in page.content.decode()
 
 
+def test_people_see_that_they_were_read_and_whether_they_can_be(
+    settings, reviewer, conversation, ann
+):
+    client = Client()
+    client.force_login(ann)
+    assert "So far nobody has." in client.get("/settings/").content.decode()
+    reviewer.get(at("chat_conversation_changelist"))  # titles alone
+    assert "So far nobody has." in client.get("/settings/").content.decode()
+    reviewer.get(at("chat_conversation_change", conversation.pk))
+    assert "That was once" in client.get("/settings/").content.decode()
+    settings.STAFF_READING = "0"
+    assert "You alone." in client.get("/settings/").content.decode()
+
+
 # --- the switch and the reason --------------------------------------------------------------------
 
 

@@ -64,6 +64,12 @@ class ReadLog(models.Model):
             ]
         )
 
+    @classmethod
+    def told(cls, owner: "User") -> dict[str, Any]:
+        """{"times", "last"} at which staff read more of this person's than a title."""
+        rows = cls.objects.filter(owner_key=owner.key).exclude(what=cls.What.TITLE)
+        return rows.aggregate(times=models.Count("pk"), last=models.Max("at"))
+
 
 _SQLITE = [
     f"CREATE TRIGGER IF NOT EXISTS chat_readlog_{verb} BEFORE {verb} ON chat_readlog"

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from chat.models import LoginAttempt, User
+from chat.models import LoginAttempt, ReadLog, User
 from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
 from chat.security import note
@@ -122,7 +122,13 @@ def settings(request: HttpRequest) -> HttpResponse:
         _keep(response, THEME_COOKIE, person.theme)
         _keep(response, installation.LANGUAGE_COOKIE_NAME, person.language)
         return response
-    context = {"form": form, "offers": offers(request.user), "is_saved": "saved" in request.GET}
+    context = {
+        "form": form,
+        "offers": offers(request.user),
+        "is_saved": "saved" in request.GET,
+        "is_read_by_staff": installation.STAFF_READING != "0",
+        "readings": ReadLog.told(request.user),
+    }
     return render(request, "settings.html", context, status=422 if form.errors else 200)
 
 
