@@ -51,6 +51,24 @@ def test_a_claim_shows_in_the_reply_and_counts_a_fence():
     assert reply.version == reply.conversation.version > before
 
 
+def test_a_claim_whose_answer_was_lost_is_taken_up_by_its_owner():
+    """Until it has made a call: that is never repeated in silence."""
+    ask()
+    generation = claim("here")
+    assert Generation.unbegun("here", []) == generation
+    assert Generation.unbegun("here", [generation.pk]) is None
+    assert Generation.unbegun("elsewhere", []) is None
+    Call.begin(generation, generation.gateway, "m", 1)
+    assert Generation.unbegun("here", []) is None
+
+
+def test_a_call_that_begins_again_after_a_lost_answer_has_one_row():
+    ask()
+    generation = claim()
+    calls = [Call.begin(generation, generation.gateway, "m", attempt) for attempt in (1, 1, 2)]
+    assert len({call.pk for call in calls}) == 2
+
+
 def test_a_conversation_runs_one_reply():
     first = ask()
     second = ask("And?", first.conversation)

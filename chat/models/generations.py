@@ -168,6 +168,12 @@ class Generation(models.Model):
             return None
 
     @classmethod
+    def unbegun(cls, owner: str, running: Iterable[int]) -> "Generation | None":
+        """A reply that this owner has claimed and, not knowing it, doesn't run; no call was made."""
+        mine = cls.objects.filter(owner=owner, status=Status.STREAMING, calls=None)
+        return mine.exclude(pk__in=list(running)).first()
+
+    @classmethod
     def _claim(cls, owner: str, full_gateways: Iterable[int]) -> "Generation | None":
         running = cls.objects.filter(status=Status.STREAMING)
         busy_users = (
@@ -503,18 +509,23 @@ class Call(models.Model):
 
     @classmethod
     def begin(cls, generation: Generation, gateway: Gateway, model: str, attempt: int) -> "Call":
-        """The row of a request that is about to be sent, so that no crash hides it."""
-        return cls.objects.create(
-            generation=generation,
-            message=generation.message,
-            gateway=gateway,
-            gateway_slug=gateway.slug,
-            currency=gateway.currency,
-            user=generation.user,
-            user_key=generation.user.key,
-            model=model,
-            attempt=attempt,
+        """The row of a request that is about to be sent, so that no crash hides it.
+
+        May be repeated, where the answer to the first time got lost.
+        """
+        facts = {
+            "message": generation.message,
+            "gateway": gateway,
+            "gateway_slug": gateway.slug,
+            "currency": gateway.currency,
+            "user": generation.user,
+            "user_key": generation.user.key,
+            "model": model,
+        }
+        call, _is_new = cls.objects.get_or_create(
+            generation=generation, attempt=attempt, purpose=cls.Purpose.REPLY, defaults=facts
         )
+        return call
 
     @classmethod
     def begin_title(cls, conversation: Conversation, gateway: Gateway, model: str) -> "Call":

@@ -11,14 +11,14 @@ import logging
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from chat.logs import about
 from chat.models import (
@@ -39,7 +39,7 @@ from chat.upstream.errors import GatewayError, retry_delay_s
 from . import branch, corrections, prompt, titles
 from .attempt import Attempt
 from .checkpoints import Writer
-from .database import in_database
+from .database import P, T, in_database
 from .endpoints import endpoint_of, note_taught
 from .joint import Joint
 from .listing import list_models, list_models_of
@@ -181,7 +181,7 @@ class Runner:
 
     async def _claim(self) -> bool:
         busy = Counter(running.gateway for running in self._running.values())
-        job = await in_database(_claim_job)(self.owner, busy)
+        job = await in_database(_claim_job)(self.owner, busy, list(self._running))
         if job is None:
             return False
         pk = job.generation.pk
@@ -270,7 +270,7 @@ class Runner:
         number = 0
         try:
             model = job.model or await self._default_model(job)
-            messages = prompt.build(job.turns, await in_database(_budget_tokens)(job, model))
+            messages = prompt.build(job.turns, await self._ask(_budget_tokens, job, model))
         except GatewayError as error:
             return failure(error)
         except prompt.PromptTooLong:
@@ -278,7 +278,7 @@ class Runner:
         while True:
             number += 1
             gateway, endpoint = job.routes[0]
-            call = await in_database(Call.begin)(job.generation, gateway, model, number)
+            call = await self._ask(Call.begin, job.generation, gateway, model, number)
             joint = Joint(job.message.text) if job.generation.kind == "continue" else None
             running.attempt = attempt = Attempt(
                 call.pk, job.generation.pk, self.logs, self._writer, joint
@@ -292,7 +292,7 @@ class Runner:
                 delay = None if attempt.has_text else _delay_s(error, job, body, number, elapsed_s)
                 if delay is None:
                     return outcome
-            await in_database(_note_attempt)(job, model, attempt.end(outcome))
+            await self._ask(_note_attempt, job, model, attempt.end(outcome))
             running.attempt = None
             if delay:
                 self.logs.tell(job.generation.pk, note=f"retry {number} {time.time() + delay:.0f}")
@@ -302,16 +302,25 @@ class Runner:
         """The first model that the gateway lists; asked for where the list isn't known yet."""
         gateway, endpoint = job.routes[0]
         asker = job.generation.user
-        listed = await in_database(first_listed)(gateway, asker)
+        listed = await self._ask(first_listed, gateway, asker)
         if not listed:
             await list_models_of(self._client, gateway, endpoint)
-            listed = await in_database(first_listed)(gateway, asker)
-        if not listed and await in_database(gateway.language_models.exists)():
+            listed = await self._ask(first_listed, gateway, asker)
+        if not listed and await self._ask(gateway.language_models.exists):
             raise GatewayError("bad_request", reason="model_access")
         if not listed:
             raise GatewayError("not_found", reason="model")
-        await in_database(_note_model)(job.message.pk, listed)
+        await self._ask(_note_model, job.message.pk, listed)
         return listed
+
+    async def _ask(self, function: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """Of the database, as soon as it answers: a reply that has begun waits for it."""
+        while True:
+            try:
+                return await in_database(function)(*args, **more)
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("A reply waits for the database: %s", error)
+                await asyncio.sleep(POLL_S)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done that no reply waits for."""
@@ -382,9 +391,10 @@ def _note_attempt(job: Job, model: str, end: CallEnd) -> None:
         Message.objects.filter(pk=job.message.pk).update(gateway=gateway)
 
 
-def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
+def _claim_job(owner: str, busy: Counter[int], running: list[int]) -> Job | None:
     full = [pk for pk, slots in Gateway.objects.values_list("pk", "slots") if busy[pk] >= slots]
-    generation = Generation.claim(owner, full)
+    # The database may have gone when a claim was made, and before we heard of it.
+    generation = Generation.unbegun(owner, running) or Generation.claim(owner, full)
     if generation is None:
         return None
     message = generation.message
@@ -392,7 +402,7 @@ def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
         routes = _routes(generation)
     except GatewayError as error:
         Generation.finish(generation.pk, generation.fence, failure(error))
-        return _claim_job(owner, busy)
+        return _claim_job(owner, busy, running)
     if routes[0][0].pk != message.gateway_id:
         Message.objects.filter(pk=message.pk).update(gateway=routes[0][0])
     return Job(
