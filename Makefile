@@ -51,8 +51,8 @@ fuzz: dev ## The property tests with many more examples, then mutated streams (S
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
 
-chaos: dev browser ## Faults at random moments, every promise checked (ROUNDS=200 SEED=1)
-	@$(python) -m tests.chaos --rounds $(or $(ROUNDS),20) $(addprefix --seed ,$(SEED))
+chaos: dev browser ## Faults at random moments, every promise checked (FORM=scaled ROUNDS=200 SEED=1)
+	@$(python) -m tests.chaos --form $(or $(FORM),embedded) --rounds $(or $(ROUNDS),20) $(addprefix --seed ,$(SEED))
 
 format: dev ## Reformat and mend what ruff can
 	@$(python) -m ruff format --quiet . && $(python) -m ruff check --fix .

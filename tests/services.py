@@ -110,9 +110,14 @@ class Service:
 
     def send_all(self, number: int) -> None:
         """To its children as well, as far as it has any."""
-        for pid in [self.pid, *_children(self.pid)] if self.is_running else []:
+        for pid in [self.pid, *self.children] if self.is_running else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    @property
+    def children(self) -> list[int]:
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(child) for task in tasks for child in task.read_text().split()]
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it, and wait until it has ended."""
@@ -123,11 +128,6 @@ class Service:
     def close(self) -> None:
         self.kill(signal.SIGINT)
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 class PostgreSQL(Service):

@@ -12,15 +12,15 @@ from tests.server import ROOT
 def chaos(*arguments: str) -> str:
     """What the command prints; AssertionError unless it ends with 0."""
     command = [sys.executable, "-m", "tests.chaos", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-# The seeds of the second are random: a failure prints how to replay it.
-@pytest.mark.parametrize("arguments", ["--seed 1 --rounds 1", "--rounds 2"])
-def test_no_promise_is_broken_in_a_few_rounds(arguments):
-    assert "0 violations" in chaos(*arguments.split())
+# Its seed is random: a failure prints how to replay it.
+@pytest.mark.parametrize("form", ["embedded", "scaled"])
+def test_no_promise_is_broken_in_a_round(form):
+    assert "1 rounds counted" in chaos("--form", form, "--rounds", "1")
 
 
 def test_planted_bugs_are_found():

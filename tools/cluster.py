@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.server import ROOT, free_port
+from tests.server import ROOT, free_port, get
 from tests.services import PostgreSQL, RedisServer, install, program
 from tests.waiting import until
 
@@ -125,7 +125,7 @@ def words(command: str) -> list[str]:
 
 def answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/healthz", trust_env=False).status_code == 200
+        return get(f"{address}/healthz").status_code == 200
     except httpx.TransportError:
         return False
 

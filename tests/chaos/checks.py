@@ -34,6 +34,8 @@ async def check(r: Round) -> None:
     await asyncio.gather(*(_check_page(r, tab) for tab in r.tabs))
     if r.window:
         await _check_window(r, *r.window)
+    for first, late in r.orders:
+        await _check_order(r, first, late)
     for tab in r.tabs:
         for complaint in tab.page.complaints[:3]:
             r.breaks("D3", f"{tab.reply.token}: {complaint}")
@@ -54,6 +56,8 @@ async def _check_row(r: Round, reply: Reply) -> None:
         promise = (
             "D7" if row["status"] == "complete" or reply.end not in ("stop", "length") else "D1"
         )
+        if r.only_clocks:
+            promise = "D11"
         r.breaks(promise, f"{reply.token} is {row['status']}/{kind}, not of {reply.allowed}")
     pairs = zip(("reasoning", "text"), reply.sent, reply.whole, strict=True)
     for n, (part, sent, whole) in enumerate(pairs):
@@ -67,12 +71,22 @@ async def _check_row(r: Round, reply: Reply) -> None:
             r.breaks("D7", f"{reply.token} is complete without all of its {part}")
         if kind in ("server", "protocol") and row[part] != sent:
             r.breaks("D7", f"{part} of {reply.token} that came before the error was not kept")
-        least = max((had[n] for had in reply.had), default=0)
-        if len(row[part]) < least:
-            r.breaks(
-                "D1", f"{part} of {reply.token} has {len(row[part])} characters, {least} were seen"
-            )
+        for *had, promise in reply.had:
+            if len(row[part]) < had[n]:
+                lengths = f"{len(row[part])} characters, {had[n]} were seen"
+                r.breaks(promise, f"{part} of {reply.token} has {lengths}")
     await _check_buttons(r, reply, row)
+
+
+async def _check_order(r: Round, first: Reply, late: Reply) -> None:
+    """What was asked later stands later, whatever time it was."""
+    exported = await first.person.export(first.conversation)
+    if first.is_gone or exported is None:
+        return
+    said = [m["text"] for m in exported["messages"] if m["current"]]
+    places = [said.index(q) if q in said else -1 for q in (first.question, late.question)]
+    if not 0 <= places[0] < places[1]:
+        r.breaks("D11", f"{first.token} and {late.token} stand at {places} of their branch")
 
 
 async def _check_buttons(r: Round, reply: Reply, row: dict[str, Any]) -> None:

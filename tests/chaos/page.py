@@ -82,7 +82,9 @@ class Page:
             except httpx.TransportError:
                 await asyncio.sleep(0.2)
                 continue
-            break
+            if answer.status_code < 500:
+                break
+            await asyncio.sleep(0.2)
         self.status = answer.status_code
         if self.status != 200:
             self.connection = "gone"

@@ -60,12 +60,36 @@ def _good_end_for_a_bad_one(r: Round) -> None:
             _update(r, reply, "status = 'complete'")
 
 
+def _order_by_a_clock(r: Round) -> None:
+    """As though the one that jumped back had put the later question first."""
+    for first, late in r.orders:
+        one, other = first.question, late.question
+        r.world.change(
+            "UPDATE chat_message SET text = CASE WHEN text = ? THEN ? ELSE ? END"
+            " WHERE text = ? OR text = ?",
+            *(one, other, one, one, other),
+        )
+
+
+async def _lost_draft(r: Round) -> None:
+    assert r.window, "this one takes a Chromium"
+    await r.window[0].type("")
+
+
 KNOWN = [
     Known(
         "D1", "a checkpoint written twice", "SIGKILL",
         lambda: Plant(before_checks=_double_checkpoint),
     ),
     Known("D1", "a crash that loses all text", "SIGKILL", lambda: Plant(before_checks=_lost_text)),
+    Known(
+        "D1", "a dead worker's text lost", "SIGKILL of a worker",
+        lambda: Plant(before_checks=_lost_text),
+    ),
+    Known(
+        "D2", "sockets that just drop", "SIGTERM of a web process",
+        lambda: Plant(hears_close=lambda code: 1006),
+    ),
     Known("D2", "sockets that just drop", "SIGTERM", lambda: Plant(hears_close=lambda code: 1006)),
     Known(
         "D3", "ops that never came", "network cut",
@@ -80,11 +104,26 @@ KNOWN = [
         lambda: Plant(before_checks=_good_end_for_a_bad_one),
     ),
     Known(
+        "D8", "text that only Redis had", "Redis killed, and back without its data",
+        lambda: Plant(before_checks=_lost_text),
+    ),
+    Known(
         "D9", "'not saved yet' never said", "database locked for long",
         lambda: Plant(loses=lambda op: op[0] == "shell" and 'data-saved="false"' in op[3]),
     ),
     Known(
         "D10", "a deletion that cancels nothing", "delete a conversation",
         lambda: Plant(swallows=lambda p: p.startswith("/c/") and p.endswith("/delete/")),
+    ),
+    Known(
+        "D11", "order by a clock", "clocks jump",
+        lambda: Plant(before_checks=_order_by_a_clock),
+    ),
+    *(
+        Known(
+            "D12", "a draft that a restart loses", fault,
+            lambda: Plant(before_checks=_lost_draft, has_window=True),
+        )
+        for fault in ("SIGTERM", "all restarted, one by one")
     ),
 ]  # fmt: skip

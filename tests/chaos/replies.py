@@ -1,10 +1,12 @@
 """What the gateway is to send for one question, and what it has sent."""
 
 import asyncio
+import contextlib
 import random
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,15 +29,39 @@ GOOD = ("stop", "length")
 
 
 class Pause(Gate):
-    """A step that takes time, for a stream at its natural pace."""
+    """A step that takes time by the world's clock, for a stream at its natural pace.
 
-    def __init__(self, seconds: float) -> None:
+    A busy machine stretches it, though never so far that the silence would be one.
+    """
+
+    LONGEST_S = 1.5
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
         self.reached = threading.Event()
         self.opened = self  # type: ignore[assignment]
-        self.seconds = seconds
+        self.seconds, self._now = seconds, now
 
     async def wait(self) -> None:
+        end, began = self._now() + self.seconds, time.monotonic()
         await asyncio.sleep(self.seconds)
+        while self._now() < end and time.monotonic() < began + self.LONGEST_S:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+class Hold(Gate):
+    """Some of a wait for a gate, in steps that are short enough to be no silence."""
+
+    STEPS, STEP_S = 120, 1.0
+
+    def __init__(self, gate: Gate) -> None:
+        self.reached = threading.Event()
+        self.opened = self  # type: ignore[assignment]
+        self._gate = gate
+
+    async def wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.STEP_S):
+                await self._gate.opened.wait()
 
 
 @dataclass
@@ -53,14 +79,17 @@ class Reply:
     message: str = ""
     # (status, kind) that may come of it; faults add to it.
     allowed: set[tuple[str, str | None]] = field(default_factory=set)
-    # Lengths of reasoning and text that the row must have in the end.
-    had: list[tuple[int, int]] = field(default_factory=list)
+    # Lengths of reasoning and text that the row must have in the end, and by which promise.
+    had: list[tuple[int, int, str]] = field(default_factory=list)
     is_gone: bool = False  # deleted on purpose
     calls: list[Call] = field(default_factory=list)
     person: Any = None  # who asked; see world.Person
 
     def __post_init__(self) -> None:
         self.allowed.add(ENDS[self.end])
+
+    def must_have(self, reasoning: int, text: int, promise: str = "D1") -> None:
+        self.had.append((reasoning, text, promise))
 
     @property
     def question(self) -> str:
@@ -81,13 +110,13 @@ class Reply:
     def seconds(self) -> float:
         return self.pause_s * (len(self.text) + len(self.reasoning))
 
-    def script(self, gateway: Gateway) -> None:
-        """Queue the answer; the calls that take it are noted."""
+    def script(self, gateway: Gateway, go: Gate, now: Callable[[], float]) -> None:
+        """Queue the answer, all but its first words behind `go`; the calls that take it are noted."""
         if self.is_busy_first:
             refusal = chunk({})  # a body that says nothing
             head = Head(503, {"Retry-After": "0", "Content-Length": str(len(refusal))})
             gateway.script(head, refusal, when=self._is_asked)
-        gateway.script(*self._steps(), when=self._is_asked)
+        gateway.script(*self._steps(go, now), when=self._is_asked)
 
     def _is_asked(self, call: Call) -> bool:
         if self.token not in call.prompt:
@@ -95,14 +124,15 @@ class Reply:
         self.calls.append(call)
         return True
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self, go: Gate, now: Callable[[], float]) -> Iterator[Step]:
         yield chunk({"role": "assistant", "content": ""})
-        for piece in self.reasoning:
-            yield Reasoning(piece)
-            yield Pause(self.pause_s)
-        for piece in self.text:
+        pieces: list[Step] = [*map(Reasoning, self.reasoning), *self.text]
+        for n, piece in enumerate(pieces):
             yield piece
-            yield Pause(self.pause_s)
+            yield Pause(self.pause_s, now)
+            for _ in range(Hold.STEPS if n == 0 else 0):
+                yield b": not yet\n\n"
+                yield Hold(go)
         match self.end:
             case "drop":
                 yield Drop()

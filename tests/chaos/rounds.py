@@ -16,9 +16,11 @@ from tests.chaos.world import IDLE_S, Person, World
 from tests.server import ENDED
 
 AT_LEAST = 3
-WINDOWS = 0.3  # of the rounds have a page in Chromium
+WINDOWS = 0.2  # of the rounds have a page in Chromium
+SEEN_WITHIN_S = 10.0
 SETTLE_S = 45.0
 CATCH_UP_S = 2.0
+CATCH_UP_WITHIN_S = {"D8": 3.0}
 
 
 class NotActed(Exception):
@@ -41,7 +43,8 @@ class Plant:
     loses: Callable[[Op], bool] = lambda op: False
     hears_close: Callable[[int], int] = lambda code: code
     swallows: Callable[[str], bool] = lambda path: False
-    before_checks: Callable[["Round"], None] = lambda r: None
+    before_checks: Callable[["Round"], Awaitable[None] | None] = lambda r: None
+    has_window: bool = False
 
 
 @dataclass
@@ -57,12 +60,13 @@ class Round:
     tabs: list[Watched] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)  # promise, what
     touched: dict[str, set[str]] = field(default_factory=dict)  # promise, by which faults
+    orders: list[tuple[Reply, Reply]] = field(default_factory=list)  # asked first, asked later
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}/{self.number}")
         named = [faults.FAULTS[name] for name in self.only]
-        self.faults = named or faults.choose(self.seed, self.number, self.rng)
-        self._has_window = self.rng.random() < WINDOWS
+        self.faults = named or faults.choose(self.world.form, self.seed, self.number, self.rng)
+        self._has_window = self.rng.random() < WINDOWS or self.plant.has_window
         self.window: tuple[Window, Reply] | None = None
         self._tokens = (f"t{self.seed}x{self.number}x{n}" for n in count())
 
@@ -74,6 +78,10 @@ class Round:
         """Whether a fault of these groups is among this round's."""
         return any(fault.group in groups for fault in self.faults)
 
+    @property
+    def only_clocks(self) -> bool:
+        return {fault.group for fault in self.faults} == {"clock"}
+
     def breaks(self, promise: str, what: str) -> None:
         self.violations.append((promise, what))
 
@@ -82,6 +90,7 @@ class Round:
     async def run(self) -> None:
         """Raises NotActed where it doesn't count."""
         self.world.gateway.reset()
+        self.go = self.world.gateway.gate()
         self.world.swallows = self.plant.swallows
         try:
             await self._begin()
@@ -94,7 +103,8 @@ class Round:
             if len({fault.group for fault in self.faults} & faults.AWAY) == 2:
                 await self.caught_up("D3")
             await self._settle()
-            self.plant.before_checks(self)
+            if planting := self.plant.before_checks(self):
+                await planting
             await checks.check(self)
         finally:
             await self._end()
@@ -136,7 +146,7 @@ class Round:
     def prepare(self, person: Person, **fixed: Any) -> Reply:
         reply = replies.make(self.rng, next(self._tokens), **fixed)
         reply.person = person
-        reply.script(self.world.gateway)
+        reply.script(self.world.gateway, self.go, lambda: self.world.clock.now)
         self.replies.append(reply)
         return reply
 
@@ -165,12 +175,20 @@ class Round:
         def all_seen() -> bool:
             return all(tab.page.seen.get(tab.reply.message) for tab in self.tabs)
 
-        if not await self.world.clock.until(all_seen, 10):
+        if not await self.world.clock.until(all_seen, SEEN_WITHIN_S):
             self._say_unseen()
+        begun = [len(tab.page.seen.get(tab.reply.message, ())) for tab in self.tabs]
+        self.go.open()
+
+        def all_grow() -> bool:
+            had = [len(tab.page.seen.get(tab.reply.message, ())) for tab in self.tabs]
+            return all(now > before for now, before in zip(had, begun, strict=True))
+
+        await self.world.clock.until(all_grow, SEEN_WITHIN_S, 0.02)
         running = [reply for reply in self.replies if self.is_running(reply)]
         if len(running) < AT_LEAST:
             raise NotActed(f"only {len(running)} replies were running")
-        await asyncio.sleep(self.rng.uniform(0, 0.7))
+        await asyncio.sleep(self.rng.uniform(0, 0.5))
 
     def _say_unseen(self) -> None:
         for tab in self.tabs:
@@ -178,7 +196,7 @@ class Round:
                 page = tab.page
                 self.breaks(
                     "D3",
-                    f"no delta of {tab.reply.token} reached a page in 10 s ({page.connection},"
+                    f"no delta of {tab.reply.token} reached a page in time ({page.connection},"
                     f" {page.shown.status_of(tab.reply.message)}, calls {len(tab.reply.calls)})",
                 )
 
@@ -209,7 +227,7 @@ class Round:
     # --- coming back --------------------------------------------------------------------------
 
     async def caught_up(self, promise: str, tabs: list[Watched] | None = None) -> None:
-        """Within 2 s of its return a page has at least what the rows had at that moment."""
+        """Soon after its return a page has at least what the rows had at that moment."""
         due: list[tuple[Watched, int, int]] = []
         for tab in tabs or self.tabs:
             if tab.reply.is_gone or tab.page.connection in ("over", "gone"):
@@ -226,12 +244,13 @@ class Round:
                 and not tab.page.has(tab.reply.message, reasoning, text)
             ]
 
-        if await self.world.clock.until(lambda: not late(), CATCH_UP_S) is None:
+        within_s = CATCH_UP_WITHIN_S.get(promise, CATCH_UP_S)
+        if await self.world.clock.until(lambda: not late(), within_s) is None:
             for tab in late():
                 self.breaks(
                     promise,
-                    f"2 s after the return a page of {tab.reply.token} lacks what the row has:"
-                    f" {tab.page.connection}, {tab.page.shown.status_of(tab.reply.message)},"
+                    f"{within_s:g} s after the return a page of {tab.reply.token} lacks what the row"
+                    f" has: {tab.page.connection}, {tab.page.shown.status_of(tab.reply.message)},"
                     f" opened {tab.page.opens} times, closed {tab.page.closes[-3:]}",
                 )
 
@@ -253,6 +272,8 @@ class Round:
             for reply in self.replies:
                 if reply.is_gone:
                     continue
+                if not reply.message:
+                    await self.identify(reply)
                 row = await self.row(reply)
                 if row is None or row["status"] not in ENDED:
                     is_ended = False

@@ -4,7 +4,8 @@ from playwright.async_api import Browser, Page, Playwright, async_playwright
 
 from tests import browser as chromium
 from tests.chaos.checks import difference
-from tests.chaos.world import Clock, Person
+from tests.chaos.clock import Clock
+from tests.chaos.world import Person
 
 DRAFT = "A draft that nobody has sent, \U0001f9f5 and nobody may lose."
 LIVED = "() => window.hasLived === true"
@@ -41,22 +42,25 @@ class Window:
     async def open(self) -> "Window":
         world = self._person.world
         self._context = await self._browser.new_context(locale="en")
-        self._context.set_default_timeout(15_000)
+        self._context.set_default_timeout(60_000)
         cookies = self._person.client.cookies.items()
         url = world.proxy.url
         await self._context.add_cookies([{"name": n, "value": v, "url": url} for n, v in cookies])
-        self._far, self._near = world.proxy.url, world.server.url
+        self._far, self._near = world.proxy.url, world.url
         self.page = await self._load(self._far)
         await self.page.locator("body[data-connection=live]").wait_for()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         await self.page.evaluate("() => { window.hasLived = true }")
-        await self.page.locator("#composer [name=text]").fill(DRAFT)
+        await self.type(DRAFT)
         return self
 
     async def _load(self, origin: str) -> Page:
         page = await self._context.new_page()
         await page.goto(origin + self.path)
         return page
+
+    async def type(self, text: str) -> None:
+        await self.page.locator("#composer [name=text]").fill(text)
 
     async def flaws(self, clock: Clock, within_s: float) -> list[str]:
         """What is not as it must be, once everything has ended."""

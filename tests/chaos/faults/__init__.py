@@ -4,8 +4,19 @@
 it. Faults of one group don't strike the same round; see `registry.choose` for who may meet whom.
 """
 
-from tests.chaos.faults import commands, database, gateway, network, process, rights
-from tests.chaos.faults.registry import AWAY, FAULTS, Fault, choose
+from tests.chaos.faults import (
+    clocks,
+    commands,
+    database,
+    gateway,
+    network,
+    peers,
+    process,
+    redis,
+    rights,
+)
+from tests.chaos.faults.registry import AWAY, FAULTS, Fault, choose, known
 
-__all__ = ["AWAY", "FAULTS", "Fault", "choose"]
-__all__ += ["commands", "database", "gateway", "network", "process", "rights"]
+__all__ = ["AWAY", "FAULTS", "Fault", "choose", "known"]
+__all__ += ["clocks", "commands", "database", "gateway", "network", "peers", "process"]
+__all__ += ["redis", "rights"]

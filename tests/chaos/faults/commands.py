@@ -7,19 +7,17 @@ import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import httpx
-
 from tests.chaos.faults.registry import (
     fault,
     is_closed,
     messages_of,
     nap,
+    send,
     target,
 )
 
 if TYPE_CHECKING:
     from tests.chaos.rounds import Round
-    from tests.chaos.world import Person
 
 
 @fault("double click", "command", "D4")
@@ -28,31 +26,16 @@ async def double_click(r: Round) -> object:
     person = r.rng.choice(list(r.world.people.values()))
     reply = r.prepare(person)
     fields = {"text": reply.question, "client_key": str(UUID(int=r.rng.getrandbits(128)))}
-    sends = [asyncio.create_task(_send(person, "/messages/", fields)) for _ in range(2)]
+    sends = [asyncio.create_task(send(person, "/messages/", fields)) for _ in range(2)]
     if r.has("process") or r.rng.random() < 0.5:
         await asyncio.sleep(r.rng.uniform(0, 3))
-        sends.append(asyncio.create_task(_send(person, "/messages/", fields)))
+        sends.append(asyncio.create_task(send(person, "/messages/", fields)))
     places = set(await asyncio.gather(*sends))
     if len(places) != 1:
         r.breaks("D4", f"one send led to {places}")
     reply.conversation = next(iter(places)).split("/")[2]
     await r.watch(reply)
     return len(sends)
-
-
-async def _send(person: Person, path: str, fields: dict[str, str]) -> str:
-    """Again until it is taken, as a person would; the address it leads to."""
-    while True:
-        try:
-            answer = await person.post(path, **fields)
-        except httpx.TransportError:
-            await asyncio.sleep(0.2)
-            continue
-        if answer.status_code in (503, 500):
-            await asyncio.sleep(0.2)
-            continue
-        assert answer.status_code == 303, f"{path} was answered {answer.status_code}"
-        return str(answer.headers["Location"])
 
 
 @fault("two tabs", "command", "D4")
@@ -66,7 +49,7 @@ async def two_tabs(r: Round) -> object:
         reply.conversation = first.conversation
         key = str(UUID(int=r.rng.getrandbits(128)))
         fields = {"text": reply.question, "parent": first.message, "client_key": key}
-        sends.append(_send(first.person, path, fields))
+        sends.append(send(first.person, path, fields))
     await asyncio.gather(*sends)
     messages = await messages_of(r, first)
     texts = [m["text"] for m in messages if m["current"] and m["role"] == "user"]
@@ -98,6 +81,7 @@ async def stop(r: Round) -> object:
     for answer in await asyncio.gather(*presses):
         if answer.status_code != 303:
             r.breaks("D5", f"Stop was answered {answer.status_code}")
-    reply.had += shown
+    for lengths in shown:
+        reply.must_have(*lengths)
     await is_closed(r, reply, moment, 1.0, "D5")
     return True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING
 
 from tests.chaos.faults.registry import (
     fault,
     has_ended,
+    scaled,
 )
 
 if TYPE_CHECKING:
@@ -16,32 +18,95 @@ if TYPE_CHECKING:
 
 @fault("database locked", "database", "D9", "D3")
 async def lock(r: Round) -> object:
-    with r.world.locked():
-        if not r.world.is_locked:
-            return False
-        await _without_database(r, r.rng.uniform(0.3, 4))
-    return True
+    with r.world.locked() as is_so:
+        if is_so:
+            await _without_database(r, r.rng.uniform(0.3, 4))
+    return is_so
 
 
 @fault("database locked for long", "database", "D9", "D3", outlasts=True)
 async def lock_for_long(r: Round) -> object:
-    with r.world.locked():
-        if not r.world.is_locked:
-            return False
-        await _without_database(r, r.rng.uniform(5.6, 8))
-    return True
+    with r.world.locked() as is_so:
+        if is_so:
+            await _without_database(r, r.rng.uniform(5.6, 8))
+    return is_so
 
 
-@fault("disk full", "database", "D9", "D3")
+@fault("disk full", "database", "D9", "D3", form="embedded")
 async def fill(r: Round) -> object:
     """Of a disk of our own; nothing is proved where there is none (tmpfs takes root)."""
-    if not r.world.is_small_disk:
-        return False
-    with r.world.full():
-        if r.world.free_bytes:
-            return False
-        await _without_database(r, r.rng.uniform(0.3, 7))
+    with r.world.full() as is_so:
+        if is_so:
+            await _without_database(r, r.rng.uniform(0.3, 7))
+    return is_so
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------
+
+
+@fault("PostgreSQL's disk full", "database", "D9", "D3", form="scaled")
+async def fill_postgresql(r: Round) -> object:
+    """It may stop for that; an operator who made room starts it again."""
+    world = scaled(r)
+    with world.full() as is_so:
+        if is_so:
+            await _without_database(r, r.rng.uniform(0.5, 7))
+    # It stops at the end of a recovery that finds no room, which may take it a while.
+    await asyncio.sleep(1)
+    if not world.postgresql.is_running:
+        await asyncio.to_thread(world.postgresql.start)
+    await _saved_again(r)
+    return is_so
+
+
+@fault("PostgreSQL restarted", "database", "D9", "D3", form="scaled")
+async def restart(r: Round) -> object:
+    """Fast: every connection is ended, and nothing else."""
+    pid = scaled(r).postgresql.pid
+    await asyncio.to_thread(scaled(r).postgresql.kill, signal.SIGINT)
+    return await _start_postgresql(r, pid)
+
+
+@fault("PostgreSQL killed", "database", "D9", "D3", form="scaled")
+async def kill(r: Round) -> object:
+    pid = scaled(r).postgresql.pid
+    scaled(r).postgresql.send_all(signal.SIGKILL)
+    await asyncio.to_thread(scaled(r).postgresql.kill)
+    return await _start_postgresql(r, pid)
+
+
+async def _start_postgresql(r: Round, pid: int) -> object:
+    postgresql = scaled(r).postgresql
+    assert not postgresql.is_running
+    await _without_database(r, r.rng.choice([0.1, r.rng.uniform(0.5, 4), r.rng.uniform(5.6, 7)]))
+    await asyncio.to_thread(postgresql.start)
+    await _saved_again(r)
+    return postgresql.pid != pid
+
+
+@fault("PostgreSQL frozen", "database", "D9", "D3", form="scaled")
+async def freeze(r: Round) -> object:
+    """Its connections stay, and nothing is answered."""
+    postgresql = scaled(r).postgresql
+    postgresql.send_all(signal.SIGSTOP)
+    await _without_database(r, r.rng.uniform(0.5, 7))
+    postgresql.send_all(signal.SIGCONT)
+    await _saved_again(r)
     return True
+
+
+async def _saved_again(r: Round) -> None:
+    """Everything is saved once it is back: pages need no reload, and nothing says 'not saved yet'."""
+    if r.has("command", "clock"):
+        return
+
+    def unsaved() -> list[Watched]:
+        shown = (tab.page.shown.article(tab.reply.message) for tab in r.tabs)
+        pairs = zip(r.tabs, shown, strict=True)
+        return [tab for tab, article in pairs if article and article.get("data-saved") == "false"]
+
+    if await r.world.clock.until(lambda: not unsaved(), 5) is None:
+        r.breaks("D9", f"5 s after the database is back {len(unsaved())} pages say 'not saved yet'")
 
 
 async def _without_database(r: Round, seconds: float) -> None:

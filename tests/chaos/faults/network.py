@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from typing import TYPE_CHECKING
 
 from tests.chaos.faults.registry import (
     come_back,
     fault,
     nap,
+    scaled,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,28 @@ async def freeze(r: Round) -> object:
     r.world.proxy.thaw()
     await come_back(r)
     return frozen
+
+
+@fault("nginx restarted", "network", "D3", form="scaled")
+async def restart_nginx(r: Round) -> object:
+    nginx = scaled(r).nginx
+    pid = nginx.pid
+    await asyncio.to_thread(nginx.kill, signal.SIGTERM)
+    await nap(r, 0, 3)
+    await asyncio.to_thread(nginx.start)
+    await come_back(r)
+    return nginx.pid != pid
+
+
+@fault("nginx reloaded", "network", "D3", form="scaled")
+async def reload_nginx(r: Round) -> object:
+    """As after a change of its configuration: open sockets stay with the workers of before."""
+    nginx = scaled(r).nginx
+    before = nginx.children
+    nginx.send(signal.SIGHUP)
+    await nap(r, 0.5, 2)
+    await come_back(r)
+    return set(nginx.children) - set(before)
 
 
 @fault("network slow", "network", "D3")

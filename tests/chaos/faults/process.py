@@ -1,4 +1,4 @@
-"""The process is killed, or asked to end."""
+"""The one process of the embedded form is killed, or asked to end; peers.py has those of several."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ async def _kill(r: Round, past_sockets: Mapping[Page, int] = MappingProxyType({}
     await asyncio.to_thread(r.world.server.kill)
     for tab in r.tabs:
         past = past_sockets.get(tab.page, 0)
-        tab.reply.had.append(tab.page.seen_until(tab.reply.message, moment - 0.5, past))
+        tab.reply.must_have(*tab.page.seen_until(tab.reply.message, moment - 0.5, past))
     assert not r.world.server.is_running
     return pid
 
 
-@fault("SIGKILL", "process", "D1", "D3", "D6")
+@fault("SIGKILL", "process", "D1", "D3", "D6", form="embedded")
 async def kill(r: Round) -> object:
     pid = await _kill(r)
     await nap(r, 0, 1.5)
@@ -63,7 +63,7 @@ async def _start(r: Round, promise: str) -> None:
         r.breaks(promise, f"generations {left()} of a dead process still stream after 15 s")
 
 
-@fault("SIGKILL twice", "process", "D1", "D3", "D6")
+@fault("SIGKILL twice", "process", "D1", "D3", "D6", form="embedded")
 async def kill_twice(r: Round) -> object:
     """The second one while it starts, or soon after."""
     pid = await _kill(r)
@@ -75,7 +75,7 @@ async def kill_twice(r: Round) -> object:
     return pid
 
 
-@fault("SIGTERM", "process", "D2", "D3", "D6")
+@fault("SIGTERM", "process", "D2", "D3", "D6", form="embedded")
 async def terminate(r: Round) -> object:
     server, clock = r.world.server, r.world.clock
     allow(r, "interrupted", "restart")
@@ -122,7 +122,7 @@ async def _probe_drain(r: Round) -> None:
         await asyncio.sleep(0.1)
 
 
-@fault("SIGKILL while locked", "process", "D1", "D3", "D6", "D9")
+@fault("SIGKILL while locked", "process", "D1", "D3", "D6", "D9", form="embedded")
 async def kill_locked(r: Round) -> object:
     """What nobody could save is lost, but nothing else: the row stays a prefix, the end comes."""
     with r.world.locked():
@@ -155,7 +155,7 @@ async def _start_over(r: Round) -> None:
     await come_back(r)
 
 
-@fault("SIGTERM while locked", "process", "D2", "D9")
+@fault("SIGTERM while locked", "process", "D2", "D9", form="embedded")
 async def terminate_locked(r: Round) -> object:
     server, clock = r.world.server, r.world.clock
     allow(r, "interrupted", "restart")

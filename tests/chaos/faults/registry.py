@@ -7,13 +7,17 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
 
 from tests.chaos import replies
 
 if TYPE_CHECKING:
     from tests.chaos.replies import Reply
     from tests.chaos.rounds import Round
+    from tests.chaos.scaled import Scaled
+    from tests.chaos.world import Person
 
 Strike = Callable[["Round"], Awaitable[object]]
 BAD_ENDS = sorted(set(replies.ENDS) - set(replies.GOOD))
@@ -25,6 +29,7 @@ class Fault:
     group: str
     promises: tuple[str, ...]
     strike: Strike
+    form: str = ""  # of the one that knows it; else of both
     gateway_ends: bool = False
     outlasts: bool = False  # replies are to run longer than it acts
 
@@ -36,7 +41,7 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(name: str, group: str, *promises: str, **how: bool) -> Callable[[Strike], Strike]:
+def fault(name: str, group: str, *promises: str, **how: Any) -> Callable[[Strike], Strike]:
     def note(strike: Strike) -> Strike:
         FAULTS[name] = Fault(name, group, promises, strike, **how)
         return strike
@@ -44,29 +49,42 @@ def fault(name: str, group: str, *promises: str, **how: bool) -> Callable[[Strik
     return note
 
 
-def choose(seed: int, number: int, rng: random.Random) -> list[Fault]:
+def known(form: str) -> list[str]:
+    """The names of the faults of a form."""
+    return sorted(name for name, fault in FAULTS.items() if fault.form in ("", form))
+
+
+def choose(form: str, seed: int, number: int, rng: random.Random) -> list[Fault]:
     """One fault, or two that may meet. Of as many rounds as there are faults each begins one."""
-    order = random.Random(seed).sample(sorted(FAULTS), len(FAULTS))
+    names = known(form)
+    order = random.Random(seed).sample(names, len(names))
     first = FAULTS[order[number % len(order)]]
     if rng.random() < 0.5:
         return [first]
-    may = [f for f in FAULTS.values() if _may_meet(first, f)]
-    return [first, rng.choice(sorted(may, key=lambda f: f.name))] if may else [first]
+    may = [name for name in names if _may_meet(first, FAULTS[name])]
+    return [first, FAULTS[rng.choice(may)]] if may else [first]
 
 
-AWAY = {"process", "database", "network"}
-# What has no deadline of its own that a machine or database away could not keep.
+AWAY = {"process", "database", "network", "redis"}
+# What has no deadline of its own that a machine, a database or Redis away could not keep.
 PATIENT = ("double click", "two tabs")
+# The first have faults of their own, such as `SIGKILL while locked`; a reader has to ask; and
+# without both of the last two nobody can show anything.
+APART = [
+    {"process", "database"},
+    {"process", "reader"},
+    {"database", "reader"},
+    {"redis", "reader"},
+    {"redis", "database"},
+    {"command", "clock"},
+]
 
 
 def _may_meet(one: Fault, other: Fault) -> bool:
     groups = {one.group, other.group}
-    if one.group == other.group:
+    if one.group == other.group or groups in APART:
         return False
-    # The first have faults of their own, such as `SIGKILL while locked`; a reader has to ask.
-    if groups in ({"process", "database"}, {"process", "reader"}, {"database", "reader"}):
-        return False
-    if "command" in groups and groups & {"process", "database"}:
+    if "command" in groups and groups & {"process", "database", "redis"}:
         command = one if one.group == "command" else other
         return command.name in PATIENT
     return True
@@ -83,13 +101,33 @@ def allow(r: Round, status: str, kind: str | None) -> None:
         reply.allowed.add((status, kind))
 
 
+def scaled(r: Round) -> Scaled:
+    """The world of a fault whose form is scaled."""
+    return cast("Scaled", r.world)
+
+
 # --- what strikes share -----------------------------------------------------------------------
 
 
-async def come_back(r: Round) -> None:
+async def come_back(r: Round, promise: str = "D3") -> None:
     """What was away is back; where two things were away, the round looks after the last."""
     if len({fault.group for fault in r.faults} & AWAY) == 1:
-        await r.caught_up("D3")
+        await r.caught_up(promise)
+
+
+async def send(person: Person, path: str, fields: dict[str, str]) -> str:
+    """Again until it is taken, as a person would; the address it leads to."""
+    while True:
+        try:
+            answer = await person.post(path, **fields)
+        except httpx.TransportError:
+            await asyncio.sleep(0.2)
+            continue
+        if answer.status_code >= 500:
+            await asyncio.sleep(0.2)
+            continue
+        assert answer.status_code == 303, f"{path} was answered {answer.status_code}"
+        return str(answer.headers["Location"])
 
 
 def has_ended(reply: Reply) -> bool:
