@@ -203,7 +203,7 @@ def _ops_of(m: Shown, page: Page, followed: Followed | None) -> list[Op]:
 
 def around(m: Shown, page: Page, followed: Followed) -> Op:
     """What surrounds the text of a running reply, as it stands; without a query."""
-    with translation.override(page.language):
+    with translation.override(page.language), timezone.override(page.time_zone):
         return _shell(m, followed)
 
 
