@@ -52,7 +52,7 @@ class Server:
 
     # --- its life ---
 
-    def start(self, deadline_s: float = 60) -> "Server":
+    def start(self, deadline_s: float = 120) -> "Server":
         """Start the process and return once it answers; AssertionError with its log if it won't."""
         self.launch()
         until(self._answers, f"{self.command} answers at {self.url}", deadline_s)
