@@ -260,6 +260,14 @@ class Round:
         found = (m for m in (exported or {}).get("messages", []) if m["id"] == reply.message)
         return next(found, None)
 
+    async def _is_held(self, reply: Reply) -> bool:
+        """Whether it waits for a person's word, the reply ahead of it having come to a bad end."""
+        exported = await reply.person.export(reply.conversation)
+        messages = {m["id"]: m for m in (exported or {}).get("messages", [])}
+        question = messages.get(messages.get(reply.message, {}).get("parent"), {})
+        ahead = messages.get(question.get("parent"), {})
+        return ahead.get("status") in set(ENDED) - {"complete"}
+
     async def _settle(self) -> None:
         """Until every reply has ended; what is held behind a reply that didn't complete is let go."""
         for reply in self.replies:
@@ -277,11 +285,10 @@ class Round:
                 row = await self.row(reply)
                 if row is None or row["status"] not in ENDED:
                     is_ended = False
-                if row and row["status"] == "queued" and reply.message not in released:
-                    page = await reply.person.http.get(f"/c/{reply.conversation}/")
-                    if f"/m/{reply.message}/retry/" in page.text:
-                        released.add(reply.message)
-                        await reply.person.post(f"/m/{reply.message}/retry/")
+                is_new = row and row["status"] == "queued" and reply.message not in released
+                if is_new and await self._is_held(reply):
+                    released.add(reply.message)
+                    await reply.person.post(f"/m/{reply.message}/retry/")
             return is_ended
 
         if not await self.world.clock.until(all_ended, SETTLE_S + IDLE_S, 0.2):

@@ -118,6 +118,9 @@ class Shown:
         summary, news = (each.find(lambda e: e.tag == "summary") for each in (old, shell))
         if summary and news:
             summary.fill(news.children)
+        summary, news = (each.find(_is_summary) for each in (old, shell))
+        if summary and news and summary.inner_html != news.inner_html:
+            summary.fill(news.children)
         foot, new = _child(old, f"m-{message}-f"), _child(shell, f"m-{message}-f")
         assert foot
         assert new
@@ -192,6 +195,10 @@ def _own_list(block: Element) -> Element | None:
         if own.get("class") == "table" and own.elements:
             return next((each for each in own.elements[0].elements if each.tag == "tbody"), None)
     return None
+
+
+def _is_summary(element: Element) -> bool:
+    return element.tag == "summary"
 
 
 def _is_code(element: Element) -> bool:
