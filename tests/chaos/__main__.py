@@ -90,7 +90,7 @@ async def play(options: argparse.Namespace, chromium: Chromium) -> int:
     tally = Tally()
     end = time.monotonic() + 60 * options.minutes
     # A round that doesn't count has another in its place.
-    most = range(options.start, options.start + 2 * options.rounds)
+    most = range(options.start, options.start + 2 * options.rounds + 3)
     numbers = list(reversed(options.round or most))
     wanted = len(options.round or range(options.rounds))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from playwright.async_api import Error as PlaywrightError
+
 from tests.chaos import checks, faults, replies
 from tests.chaos.page import Page
 from tests.chaos.replies import Reply
@@ -128,7 +130,10 @@ class Round:
         browser = self.world.browser
         if self._has_window and browser:
             window = Window(browser, reply.person, f"/c/{reply.conversation}/")
-            self.window = await window.open(), reply
+            try:
+                self.window = await window.open(), reply
+            except PlaywrightError as error:
+                raise NotActed("Chromium's page did not come up: " + error.message) from error
 
     def ask(self, person: Person, **fixed: Any) -> Awaitable[Reply]:
         """A question in a new conversation, and the gateway ready for it."""
