@@ -140,7 +140,10 @@ async def run(r: Round, tally: Tally) -> None:
         tally.uncounted += 1
         say(f"round {r.number}: {', '.join(r.names)}: did not count: {reason}")
         return
-    except Exception:  # noqa: BLE001  (it is the result)
+    except Exception:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise  # ended from outside, and what was being ended then failed
         r.breaks("D3", "the round itself broke down: " + traceback.format_exc(limit=-3))
     tally.add(r)
     result = "ok" if not r.violations else "VIOLATED"
