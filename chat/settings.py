@@ -229,6 +229,8 @@ STORAGES = {
 }
 # Nothing asks for the plain names, and to compress each file twice doubles a first start.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+# For fonts and such that a page of another origin loads: ours are for our own.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 if email_url := _text("EMAIL_URL"):
     try:

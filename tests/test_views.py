@@ -232,6 +232,8 @@ def test_static_files_are_named_by_their_content_and_kept(owner):
         answer = owner.get(path)
         assert answer.status_code == 200
         assert "immutable" in answer.headers["Cache-Control"]
+        assert "ETag" not in answer.headers
+        assert "Last-Modified" not in answer.headers
 
 
 def test_no_key_is_in_a_page_or_a_log(server, owner, place):

@@ -48,8 +48,11 @@ class StaticFiles(WhiteNoiseMiddleware):
             found.file.close()
         response = HttpResponse(body, status=int(found.status))
         del response["Content-Type"]
+        # What never changes under its name is never asked for again, and needs nothing to be told by.
+        is_final = any("immutable" in value for _, value in found.headers)
         for name, value in found.headers:
-            response[name] = value
+            if not (is_final and name in ("ETag", "Last-Modified")):
+                response[name] = value
         return response
 
 

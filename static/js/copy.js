@@ -59,4 +59,18 @@ messages.addEventListener("click", (event) => {
   copy(button, message(button))
 })
 
+// The tools of code and tables come with the first of these.
+function bringTools() {
+  if (!messages.querySelector(".code, .table")) return
+  watching.disconnect()
+  const script = document.createElement("script")
+  script.type = "module"
+  script.src = document.getElementById("code-tools").dataset.script
+  document.head.append(script)
+}
+
+const watching = new MutationObserver(bringTools)
+watching.observe(messages, { childList: true, subtree: true })
+bringTools()
+
 document.addEventListener("potok:copy", ({ target, detail }) => copy(target, detail))
