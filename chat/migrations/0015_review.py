@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='when')),
                 ('reader_key', models.UUIDField()),
                 ('reader', models.CharField(max_length=150, verbose_name='who')),
-                ('what', models.CharField(choices=[('title', 'the title, in a list'), ('snippet', 'a passage, by search'), ('transcript', 'the whole conversation'), ('call', 'a call with its words'), ('replay', 'a replay'), ('feedback', 'a reply with its feedback'), ('export', 'an export')], max_length=12, verbose_name='what')),
+                ('what', models.CharField(choices=[('title', 'the title, in a list'), ('snippet', 'a passage, by search'), ('transcript', 'the whole conversation'), ('call', 'a call with its words'), ('feedback', 'a reply with its feedback'), ('export', 'an export')], max_length=12, verbose_name='what')),
                 ('conversation', models.UUIDField(verbose_name='conversation')),
                 ('owner_key', models.UUIDField()),
                 ('why', models.CharField(blank=True, max_length=200, verbose_name='why')),

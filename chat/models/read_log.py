@@ -28,7 +28,6 @@ class ReadLog(models.Model):
         SNIPPET = "snippet", _("a passage, by search")
         TRANSCRIPT = "transcript", _("the whole conversation")
         CALL = "call", _("a call with its words")
-        REPLAY = "replay", _("a replay")
         FEEDBACK = "feedback", _("a reply with its feedback")
         EXPORT = "export", _("an export")
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import browser as chromium
 from tests.server import PASSWORD, Client, Server
+from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"phone": (360, 740), "tablet": (768, 1024), "desktop": (1440, 900)}
@@ -271,6 +272,42 @@ def settle(server: Server, language: str) -> Client:
     return person
 
 
+# --- what staff see -------------------------------------------------------------------------------
+
+REVIEW = {
+    "list": "/admin/chat/conversation/",
+    "found": "/admin/chat/conversation/?q=ёжик",
+    "transcript": "/admin/chat/conversation/?owner=anna",
+    "queue": "/admin/chat/feedback/",
+    "verdict": "/admin/chat/feedback/",
+    "readings": "/admin/chat/readlog/",
+}
+OPENED = {"transcript": "conversation", "verdict": "feedback"}
+
+
+def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) -> None:
+    """The owner's review of what is there, and of a hundred conversations more."""
+    if wanted and not any(each.startswith("review") for each in wanted):
+        return
+    reply = anna.last(anna.send(EARLIER["en"][0], model="demo-error-drop"))["id"]
+    until(lambda: anna.get(f"/m/{reply}/feedback/").status_code == 200, "the reply has ended")
+    anna.post(f"/m/{reply}/feedback/", {"rating": "-1", "comment": "It stops in the middle."})
+    server.manage("seed_demo", "--conversations", "100")
+    for name, path in REVIEW.items():
+        for size, scheme, language in TURNS:
+            shot = f"review-{name}-{size}-{scheme}-{language}"
+            if wanted and not any(shot.startswith(each) for each in wanted):
+                continue
+            with new_page(browser, server, size, scheme, language) as page:
+                enter(page, "/login/", "owner")
+                page.goto(path)
+                if name in OPENED:
+                    row = f"#result_list a[href*='/{OPENED[name]}/'][href*='/change/']"
+                    page.locator(row).first.click()
+                    page.wait_for_url("**/change/**")
+                photograph(page, shot)
+
+
 def main(wanted: list[str]) -> None:
     with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
         executable = chromium.chromium(playwright)
@@ -290,6 +327,7 @@ def main(wanted: list[str]) -> None:
                     photograph(page, name)
                     if "/c/" in page.url:
                         people[language].post(urlsplit(page.url).path + "delete/")
+            review(browser, server, people["en"], wanted)
         finally:
             browser.close()
             server.close()
