@@ -53,7 +53,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _filters_ask(self, request: Any) -> Iterator[str]:
         for each in self.get_list_filter(request):
             if isinstance(each, str):
-                yield f"{each}__exact"
+                field = self.model._meta.get_field(each)
+                target = f"__{field.target_field.name}" if field.is_relation else ""
+                yield f"{each}{target}__exact"
             elif isinstance(each, tuple):
                 yield from (f"{each[0]}_from", f"{each[0]}_to")
             else:
