@@ -25,7 +25,8 @@ USED = {
 def called(reply, through=None, **end):
     """A call for this reply that has ended so."""
     through = through or reply.gateway
-    call = Call.begin(reply.generation, through, reply.model, 1)
+    number = reply.generation.calls.count() + 1
+    call = Call.begin(reply.generation, through, reply.model, number)
     Call.end(CallEnd(call.pk, **end))
     return call
 
