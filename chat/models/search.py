@@ -160,8 +160,13 @@ def _ids(
 ) -> list[int]:
     """The newest entries between two keys. Titles lie below 0, the newest of them lowest."""
     is_titles = above is None
+    source = "chat_search"
     if connection.vendor == "postgresql":
-        id_, (condition, values) = "id", _of_postgresql(wanted, owner)
+        id_, (condition, values) = "id", _of_postgresql(wanted)
+        if owner is not None:
+            # First a person's own entries: PostgreSQL would rather look through everybody's newest.
+            source = f"(SELECT * FROM {source} WHERE vector @@ %s::tsquery OFFSET 0) AS mine"  # noqa: S608
+            values.insert(0, f"'@{owner}'")
     else:
         id_, (condition, values) = "rowid", _of_sqlite(wanted, owner)
     for sign, bound in ((">", above), ("<", below)):
@@ -169,7 +174,7 @@ def _ids(
             condition += f" AND {id_} {sign} %s"
             values.append(bound)
     sql = (
-        f"SELECT {id_} FROM chat_search WHERE {condition}"  # noqa: S608
+        f"SELECT {id_} FROM {source} WHERE {condition}"  # noqa: S608
         f" ORDER BY {id_} {'ASC' if is_titles else 'DESC'} LIMIT %s"
     )
     with in_time(), connection.cursor() as cursor:
@@ -187,12 +192,9 @@ def _of_sqlite(wanted: Sequence[Term], owner: int | None) -> tuple[str, list[Any
     return "chat_search MATCH %s", [" AND ".join(parts)]
 
 
-def _of_postgresql(wanted: Sequence[Term], owner: int | None) -> tuple[str, list[Any]]:
+def _of_postgresql(wanted: Sequence[Term]) -> tuple[str, list[Any]]:
     parts: list[str] = []
     values: list[Any] = []
-    if owner is not None:
-        parts.append("vector @@ %s::tsquery")
-        values.append(f"'@{owner}'")
     has_trigrams = _has_trigrams()
     for term in wanted:
         match, asked = "to_tsquery('simple', %s)", [_tsquery(term)]
