@@ -8,10 +8,10 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run cluster test dev lint types checks browser services bench fuzz chaos format lock sbom audit messages clean
+.PHONY: help run cluster test full-time dev lint types checks browser services bench fuzz chaos format lock sbom audit messages clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## Set up, migrate and serve on http://127.0.0.1:8000 (make run PORT=8080)
 	@tools/setup requirements.txt && exec $(manage) serve
@@ -50,6 +50,10 @@ bench: dev ## Measure: each file in bench/ prints its table
 fuzz: dev ## The property tests with many more examples, then mutated streams (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
+
+full-time: dev browser services ## Each promise at its full stated time, a quarter of an hour for each form
+	@$(python) -m pytest -q -m full_time
+	@POTOK_TEST_FORM=scaled $(python) -m pytest -q -m full_time
 
 chaos: dev browser ## Faults at random moments, every promise checked (FORM=scaled ROUNDS=200 SEED=1)
 	@$(python) -m tests.chaos --form $(or $(FORM),embedded) --rounds $(or $(ROUNDS),20) $(addprefix --seed ,$(SEED))

@@ -194,7 +194,7 @@ def shared_server(
     copy(kept, collected)
     server = make_server(data_dir, env_for(shared_gateway))
     try:
-        server.start()
+        server.start(180)
         # Before a test gives the gateway other models to list.
         until(lambda: asked_for_models(shared_gateway), "the server has asked for the models")
         stamp = ".collected"
@@ -280,10 +280,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-    if IS_SCALED:
-        others = [item for item in items if not has_both_forms(item)]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if has_both_forms(item)]
+    wants_full_time = "full_time" in config.option.markexpr
+    others = [
+        item
+        for item in items
+        if (IS_SCALED and not has_both_forms(item))
+        or (item.get_closest_marker("full_time") and not wants_full_time)
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
 
 
 def has_both_forms(item: pytest.Item) -> bool:

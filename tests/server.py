@@ -6,9 +6,11 @@ import re
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,11 @@ class Server:
 
         until(is_said, f"{self.command} prints {text!r}", deadline_s)
 
+    @property
+    def runner(self) -> "Server":
+        """The process that runs replies."""
+        return self
+
     def manage(self, *arguments: str) -> str:
         """The output of another manage.py command under the same environment."""
         done = subprocess.run(
@@ -153,6 +160,21 @@ class Server:
         )
         assert done.returncode == 0, f"manage.py {' '.join(arguments)}: {done.stderr}"
         return done.stdout
+
+    def row(self, query: str) -> tuple[Any, ...] | None:
+        """The first row of a query, asked of the database without the server."""
+        path = f"file:{self.data_dir / 'db.sqlite3'}?mode=ro"
+        with closing(sqlite3.connect(path, uri=True, timeout=20)) as connection:
+            return connection.execute(query).fetchone()
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Somebody else holds it and lets nobody write."""
+        path = self.data_dir / "db.sqlite3"
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+            connection.execute("ROLLBACK")
 
     def stored(self) -> bytes:
         """All that its data directory holds, the database among it."""
@@ -198,6 +220,10 @@ class Pair(Server):
         return self
 
     @property
+    def runner(self) -> Server:
+        return self.worker
+
+    @property
     def is_running(self) -> bool:
         return super().is_running and self.worker.is_running
 
@@ -208,6 +234,18 @@ class Pair(Server):
     def signal(self, number: int) -> None:
         super().signal(number)
         self.worker.signal(number)
+
+    def row(self, query: str) -> tuple[Any, ...] | None:
+        """The first row of a query, asked of the database without the server."""
+        with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+            return connection.execute(query).fetchone()
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Somebody else holds it and lets nobody write."""
+        with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+            connection.execute("LOCK TABLE chat_generation, chat_message IN EXCLUSIVE MODE")
+            yield
 
     def stored(self) -> bytes:
         """All that its data directory and every table of its database hold."""

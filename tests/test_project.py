@@ -105,12 +105,12 @@ def test_no_file_names_a_path_of_the_machine_it_was_made_on():
 
 
 def test_every_make_command_that_is_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         (path.name, command)
         for path in tracked()
         if path.suffix == ".md"
-        for command in re.findall(r"(?:`|^\s*\$? ?)make ([a-z]+)", path.read_text("utf-8"), re.M)
+        for command in re.findall(r"(?:`|^\s*\$? ?)make ([a-z-]+)", path.read_text("utf-8"), re.M)
     }
     assert [each for each in named if each[1] not in targets] == []
 

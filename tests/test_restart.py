@@ -73,6 +73,23 @@ def test_a_complete_reply_survives_a_kill_at_once(server, owner, gateway):
     assert owner.last(conversation) == before
 
 
+def test_a_kill_at_the_commit_leaves_all_of_it(server, owner, gateway):
+    """Text, end and usage are there together: the end is seen by nobody before the rest is stored."""
+    gate = gateway.gate()
+    gateway.reply("all of it", gate, usage=usage_of(3, 4))
+    conversation = owner.send("Say hello")
+    gate.wait_reached()
+    gate.open()
+    last = "SELECT status FROM chat_generation ORDER BY id DESC LIMIT 1"
+    while server.row(last) != ("complete",):
+        pass
+    server.kill()
+    server.start()
+    reply = owner.last(conversation)
+    assert (reply["status"], reply["text"]) == ("complete", "all of it")
+    assert (reply["usage"]["total_tokens"], reply["usage"]["confidence"]) == (7, "exact")
+
+
 def test_an_interrupted_reply_goes_on(server, owner, gateway):
     gateway.reply("Once upon", Hang())
     conversation = owner.send("A story")
