@@ -115,9 +115,6 @@ class Shown:
         for name in set(old.attributes) - set(shell.attributes):
             del old.attributes[name]
         old.attributes |= shell.attributes
-        summary, news = (each.find(lambda e: e.tag == "summary") for each in (old, shell))
-        if summary and news:
-            summary.fill(news.children)
         summary, news = (each.find(_is_summary) for each in (old, shell))
         if summary and news and summary.inner_html != news.inner_html:
             summary.fill(news.children)
