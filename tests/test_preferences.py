@@ -49,6 +49,16 @@ def test_settings_are_one_persons_alone(person, owner):
     assert "gpt-mine" not in page
 
 
+def test_the_key_that_sends_is_chosen(person):
+    assert 'data-enter="breaks"' not in person.get("/").text
+    save(person, enter_sends="0")
+    assert 'data-enter="breaks"' in person.get("/").text
+    chosen = re.search(r'value="0"[^>]*checked', person.get("/settings/").text)
+    assert chosen
+    save(person, enter_sends="1")
+    assert 'data-enter="breaks"' not in person.get("/").text
+
+
 def test_a_new_chat_begins_with_the_chosen_model_and_a_conversation_keeps_its_own(person, gateway):
     other = person.send("Say hello", model="other")
     person.wait_for_reply(other)

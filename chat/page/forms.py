@@ -164,7 +164,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = User
-        fields = ("theme", "language", "time_zone", "default_model")
+        fields = ("theme", "language", "time_zone", "enter_sends", "default_model")
         widgets = {"theme": forms.RadioSelect}
 
     def __init__(self, *args: Any, device_zone: str = "", **kwargs: Any) -> None:
@@ -183,6 +183,16 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
             choices=[("", told), *zones],
             required=False,
         )
+        # Two keys to choose from; a form without the field leaves the common one.
+        self.fields["enter_sends"] = forms.TypedChoiceField(
+            label=_("A message is sent by"),
+            choices=[("1", "Enter"), ("0", "Shift + Enter")],
+            coerce=lambda value: value != "0",
+            empty_value=True,
+            required=False,
+            widget=forms.RadioSelect,
+        )
+        self.initial["enter_sends"] = "1" if self.instance.enter_sends else "0"
         self.fields["default_model"].widget.attrs = {
             "list": "models",
             "dir": "ltr",
