@@ -22,10 +22,13 @@ def member_only(view: View) -> View:
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
-        # After the login a page can be opened again, a command can't.
+        htmx = getattr(request, "htmx", None)
+        # After the login a page can be opened again, a command or a part of a page can't.
         goal = request.get_full_path() if request.method == "GET" else reverse("home")
+        if htmx:
+            goal = htmx.current_url_abs_path or reverse("home")
         login = f"{reverse('login')}?next={quote(goal)}"
-        if getattr(request, "htmx", False) or request.path.endswith(".json"):
+        if htmx or request.path.endswith(".json"):
             return HttpResponse(status=401, headers={"HX-Redirect": login})
         return redirect(login)
 

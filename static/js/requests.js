@@ -50,6 +50,11 @@ document.addEventListener("htmx:beforeSend", (event) => {
 // Reading on is tried again by scrolling on, a forecast by writing on; nothing is lost.
 const isReading = (event) => event.target.closest?.(".edge, #forecast")
 
+// Nor does what nobody asked for lead away from what is being written, where the login is over.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (isReading(event) && event.detail.xhr.status === 401) event.preventDefault()
+})
+
 document.addEventListener("htmx:sendError", (event) => isReading(event) || show("alert-network"))
 document.addEventListener("htmx:timeout", (event) => isReading(event) || show("alert-network"))
 document.addEventListener("htmx:responseError", (event) => {

@@ -90,7 +90,8 @@ function come() {
   // After a sleep the socket may look open and be long gone.
   else if (performance.now() - heard > SILENCE_MS) { drop(); connect() }
 }
-addEventListener("online", come)
+// It may be another network: what was open over the old one tells nothing any more.
+addEventListener("online", () => { drop(); come() })
 addEventListener("pageshow", come)
 document.addEventListener("visibilitychange", come)
 addEventListener("offline", () => show("offline"))
