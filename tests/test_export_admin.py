@@ -69,6 +69,16 @@ def test_calls_add_up_to_what_the_conversations_say(owner, told):
     assert {line["id"] for line in lines} >= {int(call["id"]) for call in calls}
 
 
+def test_an_export_of_many_chunks_is_whole(fresh_server):
+    owner = fresh_server.visitor().set_up()
+    fresh_server.manage("seed_demo", "--conversations", "400")
+    owner.http.headers["Accept-Encoding"] = "gzip"
+    told = export(owner, "call", "jsonl")
+    assert len(told) > 200_000
+    calls = read(export(owner, "call", "csv"))
+    assert [json.loads(line)["id"] for line in told.splitlines()] == [int(c["id"]) for c in calls]
+
+
 def test_an_export_stands_in_the_log_of_readings(owner, told):
     export(owner, "conversation", "jsonl", "?owner=exported")
     page = owner.get("/admin/chat/readlog/?owner=exported&what__exact=export").text

@@ -219,7 +219,8 @@ def test_5_3_the_first_words_stand_where_the_waiting_line_stood(gateway, page):
     ask(page)
     waiting.wait_reached()
     page.locator(f"{REPLY}[data-status=streaming]").wait_for()
-    line, reply = page.locator(f"{REPLY} .waiting").bounding_box(), page.locator(REPLY)
+    line = until(page.locator(f"{REPLY} .waiting").bounding_box, "it is seen waiting")
+    reply = page.locator(REPLY)
     height = reply.bounding_box()["height"]
     waiting.open()
     expect(body(page)).to_contain_text("The answer")

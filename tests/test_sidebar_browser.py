@@ -289,23 +289,24 @@ def zone_where_it_is(hour: int) -> str:
 
 
 @pytest.mark.parametrize(("hour", "day"), [(3, "Yesterday"), (15, "Today")])
-def test_5_11_days_are_those_of_the_browsers_time_zone(
-    server, answered, owner, open_page, hour, day
-):
+def test_5_11_days_are_those_of_the_browsers_time_zone(server, gateway, open_page, hour, day):
+    reader = server.add_user(f"reader-at-{hour}")
+    conversation = reader.send("Say hello")
+    reader.wait_for_reply(conversation, "complete")
     earlier = f"""
 from datetime import timedelta
 from chat.models import Conversation
-found = Conversation.objects.get(uuid="{answered.conversation}")
+found = Conversation.objects.get(uuid="{conversation}")
 found.active_at -= timedelta(hours=5)
 found.save(update_fields=["active_at"])
 """
     server.manage("shell", "-v0", "-c", earlier)
-    page = open_page(owner, timezone_id=zone_where_it_is(hour))
+    page = open_page(reader, timezone_id=zone_where_it_is(hour))
     live(page)
-    heading = page.locator(f"#listed .day:has(~ #c-{answered.conversation})").last
+    heading = page.locator(f"#listed .day:has(~ #c-{conversation})").last
     expect(heading).to_have_text(day)
     page.reload()
     expect(heading).to_have_text(day)
-    owner.post(f"/c/{answered.conversation}/rename/", {"title": "Anew"})
-    expect(page.locator(f"#c-{answered.conversation} > a")).to_have_text("Anew")
+    reader.post(f"/c/{conversation}/rename/", {"title": "Anew"})
+    expect(page.locator(f"#c-{conversation} > a")).to_have_text("Anew")
     expect(heading).to_have_text(day)

@@ -60,6 +60,8 @@ class Exporting:
             headers={
                 "Content-Disposition": f'attachment; filename="{name}"',
                 "X-Content-Type-Options": "nosniff",
+                # Else Django packs each chunk by itself, and who unpacks it stops after the first.
+                "Content-Encoding": "identity",
             },
         )
 
