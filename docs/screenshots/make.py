@@ -150,8 +150,9 @@ def menu(page: Page, words: Words) -> None:
 
 
 def deleting(page: Page, words: Words) -> None:
-    menu(page, words)
-    page.click("#conversation-menu [commandfor=remove]")
+    ask(page, words["table"])
+    page.click("article:last-child [name=delete]")
+    page.wait_for_selector("#ask [name=confirm]")
 
 
 def drawer(page: Page, _words: Words) -> None:
