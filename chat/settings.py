@@ -127,7 +127,6 @@ CSRF_TRUSTED_ORIGINS = ORIGINS
 # --- Django ------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
     "chat",
     "chat.admin.site.PotokAdminConfig",
     "django.contrib.auth",

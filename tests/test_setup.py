@@ -186,6 +186,15 @@ def test_a_start_says_where_it_is_which_gateways_it_found_and_what_to_do(fresh_s
     assert "sk-test" not in fresh_server.log
 
 
+def test_pages_are_served_on_uvloop(server):
+    """Whatever imports Twisted's reactor before it is chosen leaves asyncio's own loop in its place."""
+    asked = (
+        "import chat.server; from twisted.internet import reactor;"
+        " print(type(reactor._asyncioEventloop).__module__)"
+    )
+    assert server.manage("shell", "-v0", "-c", asked).strip() == "uvloop"
+
+
 @pytest.mark.one_form
 def test_a_second_process_on_one_data_directory_says_so_and_ends(server):
     second = Server(server.data_dir, server.env | {"PORT": "1"})
