@@ -94,6 +94,7 @@ class Round:
         self.world.gateway.reset()
         self.go = self.world.gateway.gate()
         self.world.swallows = self.plant.swallows
+        await self.world.let_clocks_jump(self.has("clock"))
         try:
             await self._begin()
             await self._wait_for_deltas()

@@ -103,6 +103,7 @@ class World(ABC):
         self.gateway = Gateway()
         stack.push_async_callback(asyncio.to_thread, self.gateway.close)
         self._clocks: dict[Server, WallClock] = {}
+        self._may_clocks_jump = False
         self.parts = contextlib.ExitStack()
         stack.push_async_callback(asyncio.to_thread, self.parts.close)
         proxy_port = free_port()
@@ -167,13 +168,25 @@ class World(ABC):
 
     # --- what they share ----------------------------------------------------------------------
 
+    async def let_clocks_jump(self, may: bool) -> None:
+        """Have the servers run under libfaketime, or not: it takes most of their threads' time."""
+        if may == self._may_clocks_jump:
+            return
+        self._may_clocks_jump = may
+        for server, clock in self._clocks.items():
+            for name in clock.environment:
+                server.env.pop(name, None)
+            server.env |= clock.environment if may else {}
+            if server.is_running:
+                await asyncio.to_thread(server.terminate)
+        await self.bring_up()
+
     def new_server(self, name: str, command: str = "serve", **env: str) -> Server:
-        """Not started; with a clock of its own."""
+        """Not started; with a clock that may be its own."""
         directory = self.directory / name
         directory.mkdir(parents=True, exist_ok=True)
         server = Server(directory, env, command)
-        clock = self._clocks[server] = WallClock(self.directory / f"{name}.time")
-        server.env |= clock.environment
+        self._clocks[server] = WallClock(self.directory / f"{name}.time")
         self.parts.callback(server.close)
         return server
 

@@ -116,7 +116,7 @@ async def reconnect(r: Round) -> object:
 @fault("a reader that never acknowledges", "reader", "D3")
 async def mute(r: Round) -> object:
     """It is sent a window of text and no more; once it speaks, it gets all the rest."""
-    reply = await r.ask(r.world.people["owner"], words=2_500, seconds=4, end="stop", shape="p")
+    reply = await r.ask(r.world.people["owner"], words=6_000, seconds=7, end="stop", shape="p")
     page = await r.watch(reply, acknowledges=False)
     await r.world.clock.until(lambda: page.received_chars > WINDOW_CHARS, 12)
     full = page.received_chars
