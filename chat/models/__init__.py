@@ -4,23 +4,29 @@ from .people import User
 
 from .gateways import Gateway  # isort: skip  (foreign keys read top to bottom)
 from .language_models import Favourite, LanguageModel  # isort: skip
+from .balances import Balance
 from .commands import Command
 from .conversations import Conversation, Message
+from .day_tallies import DayTally, FirstToken
 from .feedback import Feedback, Score
 from .generations import Call, Generation
 from .logins import LoginAttempt
 from .pictures import Picture
 from .prices import Listed, Price
+from .rates import Rate
 from .read_log import ReadLog
 from .revisions import Revision
 from .tallies import Tally
 
 __all__ = [
+    "Balance",
     "Call",
     "Command",
     "Conversation",
+    "DayTally",
     "Favourite",
     "Feedback",
+    "FirstToken",
     "Gateway",
     "Generation",
     "LanguageModel",
@@ -29,6 +35,7 @@ __all__ = [
     "Message",
     "Picture",
     "Price",
+    "Rate",
     "ReadLog",
     "Revision",
     "Score",

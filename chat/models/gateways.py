@@ -207,9 +207,11 @@ class Gateway(models.Model):
         if amount is None or not abs(amount) * NANO <= MAX_NANO:
             return
         self.balance_nano, self.balance_at = round(amount * NANO), timezone.now()
-        Gateway.objects.filter(pk=self.pk).update(
-            balance_nano=self.balance_nano, balance_at=self.balance_at
-        )
+        with transaction.atomic():
+            Gateway.objects.filter(pk=self.pk).update(
+                balance_nano=self.balance_nano, balance_at=self.balance_at
+            )
+            self.balances.create(at=self.balance_at, nano=self.balance_nano, currency=self.currency)
 
     @transaction.atomic
     def forget(self) -> None:
@@ -226,6 +228,7 @@ class Gateway(models.Model):
         for name, value in void.items():
             setattr(self, name, value)
         Gateway.objects.filter(pk=self.pk).update(**void)
+        self.balances.all().delete()
         listed = self.prices.filter(source="gateway", valid_until=None)
         listed.update(valid_until=timezone.now())
 

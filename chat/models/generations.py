@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import bells, search
 from .conversations import Conversation, Message
+from .day_tallies import DayTally
 from .gateways import MAX_MODEL_NAME, Gateway
 from .money import NANO
 from .pictures import Picture
@@ -140,7 +141,13 @@ class Generation(models.Model):
                 fields=["owner"], name="generation_running", condition=Q(status=Status.STREAMING)
             ),
             models.Index(fields=["conversation", "status"], name="generation_busy"),
+            models.Index(
+                fields=["ended_at"],
+                name="generation_interrupted",
+                condition=Q(status=Status.INTERRUPTED),
+            ),
         ]
+        permissions = [("stop_generation", "Can stop somebody's reply")]
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
@@ -412,6 +419,8 @@ class Call(models.Model):
     gateway_slug = models.CharField(_("gateway"), max_length=50)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     user_key = models.UUIDField()
+    # The name of the one group that it counts for: theirs at that time, whatever becomes of it.
+    user_group = models.CharField(_("group"), max_length=150, blank=True, default="", db_default="")
     purpose = models.CharField(_("purpose"), max_length=10, choices=Purpose, default=Purpose.REPLY)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
     model = models.CharField(_("model"), max_length=MAX_MODEL_NAME)
@@ -445,6 +454,11 @@ class Call(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            models.Index(
+                fields=["gateway", "started_at"], name="call_errors", condition=~Q(error_kind="")
+            )
+        ]
         verbose_name = _("call")
         verbose_name_plural = _("calls")
 
@@ -466,6 +480,7 @@ class Call(models.Model):
         for call in row.select_related("gateway").select_for_update(of=("self",)):
             row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
             Tally.follow(call, row.get())
+            DayTally.follow(call, row.get())
 
     @classmethod
     @transaction.atomic
@@ -493,6 +508,7 @@ class Call(models.Model):
             usage = {name: value for name, value in asdict(end).items() if name in USAGE}
             cls.objects.filter(pk=call.pk).update(**(usage | bill(call, end)))
             Tally.follow(call, cls.objects.get(pk=call.pk))
+            DayTally.follow(call, cls.objects.get(pk=call.pk))
             if call.message is not None:
                 version = call.message.conversation.bump()
                 Message.objects.filter(pk=call.message.pk).update(version=version)
@@ -513,15 +529,7 @@ class Call(models.Model):
 
         May be repeated, where the answer to the first time got lost.
         """
-        facts = {
-            "message": generation.message,
-            "gateway": gateway,
-            "gateway_slug": gateway.slug,
-            "currency": gateway.currency,
-            "user": generation.user,
-            "user_key": generation.user.key,
-            "model": model,
-        }
+        facts = {"message": generation.message, **_by(generation.user, gateway, model)}
         call, _is_new = cls.objects.get_or_create(
             generation=generation, attempt=attempt, purpose=cls.Purpose.REPLY, defaults=facts
         )
@@ -529,24 +537,22 @@ class Call(models.Model):
 
     @classmethod
     def begin_title(cls, conversation: Conversation, gateway: Gateway, model: str) -> "Call":
-        return cls.objects.create(
-            purpose=cls.Purpose.TITLE,
-            gateway=gateway,
-            gateway_slug=gateway.slug,
-            currency=gateway.currency,
-            user=conversation.owner,
-            user_key=conversation.owner.key,
-            model=model,
-        )
+        by = _by(conversation.owner, gateway, model)
+        return cls.objects.create(purpose=cls.Purpose.TITLE, **by)
 
     @classmethod
     def begin_check(cls, user: Any, gateway: Gateway, model: str) -> "Call":
-        return cls.objects.create(
-            purpose=cls.Purpose.CHECK,
-            gateway=gateway,
-            gateway_slug=gateway.slug,
-            currency=gateway.currency,
-            user=user,
-            user_key=user.key,
-            model=model,
-        )
+        return cls.objects.create(purpose=cls.Purpose.CHECK, **_by(user, gateway, model))
+
+
+def _by(user: Any, gateway: Gateway, model: str) -> dict[str, Any]:
+    """What every call keeps of who asks whom."""
+    return {
+        "gateway": gateway,
+        "gateway_slug": gateway.slug,
+        "currency": gateway.currency,
+        "user": user,
+        "user_key": user.key,
+        "user_group": user.group_name,
+        "model": model,
+    }

@@ -96,6 +96,16 @@ class User(AbstractUser):
         return self.is_superuser
 
     @property
+    def group_name(self) -> str:
+        """The one group that their calls count for: the first that is no role, else their role.
+
+        One, so that sums by group add up; of several the one that was made first.
+        """
+        is_role = models.Case(models.When(name__in=ROLES, then=1), default=0)
+        names = self.groups.order_by(is_role, "pk").values_list("name", flat=True)
+        return names.first() or ("owner" if self.is_owner else "")
+
+    @property
     def asked(self) -> Asked:
         """What a new conversation asks for beside its messages."""
         return Asked(self.system_prompt, self.parameters)

@@ -15,26 +15,28 @@ if TYPE_CHECKING:
     from .generations import Call
 
 _KEYS = ("gateway_slug", "model", "currency")
-_SUMS = (
-    *("calls", "counted", "tokens", "priced", "cost_nano"),
-    *("estimated", "unknown", "estimated_cost", "unknown_cost"),
-)
 # Of a call that failed before anything came, no usage was to be expected.
 _USED = "(c.error_kind = '' OR c.first_delta_at IS NOT NULL)"
+# What ended calls `c` count for, added up.
+SUMS = {
+    "calls": "COUNT(*)",
+    "counted": "COUNT(c.total_tokens)",
+    "tokens": "COALESCE(SUM(c.total_tokens), 0)",
+    "priced": "COUNT(c.cost_nano)",
+    "cost_nano": "COALESCE(SUM(c.cost_nano), 0)",
+    "estimated": "SUM(CASE WHEN c.confidence = 'estimated' THEN 1 ELSE 0 END)",
+    "unknown": f"SUM(CASE WHEN {_USED} AND c.total_tokens IS NULL THEN 1 ELSE 0 END)",
+    "estimated_cost": "SUM(CASE WHEN c.cost_confidence = 'estimated' THEN 1 ELSE 0 END)",
+    "unknown_cost": f"SUM(CASE WHEN {_USED} AND c.cost_nano IS NULL THEN 1 ELSE 0 END)",
+}
 # What all tallies must be, as the calls have it.
 _FROM_CALLS = f"""
-    SELECT m.conversation_id, c.gateway_slug, c.model, c.currency, COUNT(*),
-    COUNT(c.total_tokens), COALESCE(SUM(c.total_tokens), 0),
-    COUNT(c.cost_nano), COALESCE(SUM(c.cost_nano), 0),
-    SUM(CASE WHEN c.confidence = 'estimated' THEN 1 ELSE 0 END),
-    SUM(CASE WHEN {_USED} AND c.total_tokens IS NULL THEN 1 ELSE 0 END),
-    SUM(CASE WHEN c.cost_confidence = 'estimated' THEN 1 ELSE 0 END),
-    SUM(CASE WHEN {_USED} AND c.cost_nano IS NULL THEN 1 ELSE 0 END)
+    SELECT m.conversation_id, c.gateway_slug, c.model, c.currency, {", ".join(SUMS.values())}
     FROM chat_call c JOIN chat_message m ON m.id = c.message_id
     WHERE c.ended_at IS NOT NULL
     GROUP BY m.conversation_id, c.gateway_slug, c.model, c.currency
 """  # noqa: S608
-_COLUMNS = ", ".join(("conversation_id", *_KEYS, *_SUMS))
+_COLUMNS = ", ".join(("conversation_id", *_KEYS, *SUMS))
 
 
 class Tally(models.Model):
@@ -77,7 +79,7 @@ class Tally(models.Model):
     def _add(cls, conversation: int, call: "Call", sign: int) -> None:
         keys = {name: getattr(call, name) for name in _KEYS}
         row, _is_new = cls.objects.get_or_create(conversation_id=conversation, **keys)
-        changes = {name: F(name) + sign * value for name, value in _counts(call).items() if value}
+        changes = {name: F(name) + sign * value for name, value in counts(call).items() if value}
         cls.objects.filter(pk=row.pk).update(**changes)
 
     @classmethod
@@ -103,7 +105,7 @@ class Tally(models.Model):
             return int(wrong) + int(cursor.fetchone()[0])
 
 
-def _counts(call: "Call") -> dict[str, Any]:
+def counts(call: "Call") -> dict[str, Any]:
     """What one ended call counts for in each sum."""
     used = call.error_kind == "" or call.first_delta_at is not None
     return {

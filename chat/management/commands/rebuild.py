@@ -1,14 +1,14 @@
-"""Make anew what is derived from the rows: the full-text index and the conversations' sums."""
+"""Make anew what is derived from the rows: the full-text index, the conversations' sums, the days'."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chat.models import Tally, search
+from chat.models import DayTally, Tally, search
 
 
 class Command(BaseCommand):
-    help = "Index every text for search anew, and add up every conversation's calls anew."
+    help = "Index every text for search anew, and add up calls anew, by conversation and by day."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -20,7 +20,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["check"]:
             Tally.rebuild()
+            DayTally.rebuild()
             self.stdout.write(f"{search.rebuild()} texts can be found.")
-        if wrong := Tally.differences():
+        if wrong := Tally.differences() + DayTally.differences():
             raise CommandError(f"{wrong} sums differ from their calls. Run manage.py rebuild.")
         self.stdout.write("Every sum is what its calls say.")

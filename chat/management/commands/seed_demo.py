@@ -12,7 +12,17 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.db.models import Max
 
-from chat.models import Call, Conversation, Feedback, Gateway, Generation, Message, Tally, User
+from chat.models import (
+    Call,
+    Conversation,
+    DayTally,
+    Feedback,
+    Gateway,
+    Generation,
+    Message,
+    Tally,
+    User,
+)
 from chat.rendering.words import spread
 
 MESSAGES = 10  # in each conversation, questions and replies by turns
@@ -45,6 +55,7 @@ class Command(BaseCommand):
                     cursor.execute(statement)
             self.stdout.write(f"{first + count:,} of {wanted:,} conversations")
         Tally.rebuild()
+        DayTally.rebuild()
         with connection.cursor() as cursor:
             models = [Conversation, Message, Generation, Call, Feedback]
             for statement in connection.ops.sequence_reset_sql(no_style(), models):
