@@ -20,6 +20,7 @@ from chat.models import (
     LanguageModel,
     Message,
     Price,
+    Rate,
     ReadLog,
     User,
 )
@@ -138,6 +139,7 @@ READERS = {"owner", "reviewer"}
 PAGES = {
     "index": {"owner", "administrator", "reviewer", "analyst"},
     "why": READERS,
+    "spend": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_changelist": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_export": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_change": READERS,
@@ -180,6 +182,9 @@ PAGES = {
     "chat_price_changelist": {"owner", "administrator", "reviewer", "analyst"},
     "chat_price_add": {"owner", "administrator"},
     "chat_price_delete": NOBODY,
+    "chat_rate_changelist": {"owner", "administrator", "reviewer", "analyst"},
+    "chat_rate_add": {"owner", "administrator"},
+    "chat_rate_delete": NOBODY,
 }
 
 
@@ -201,10 +206,11 @@ def url_of(people, conversation, gateway):
         "price": Price.objects.create(
             gateway=gateway, model="gpt-4o", currency="USD", prompt=1, completion=2
         ).pk,
+        "rate": Rate.objects.create(currency="USD", into="RUB", rate=90).pk,
     }
 
     def url(page):
-        if page in ("index", "why") or page.endswith(("_changelist", "_add")):
+        if page in ("index", "why", "spend") or page.endswith(("_changelist", "_add")):
             return address(page)
         if page.endswith("_export"):
             return address(page, "csv")
@@ -233,7 +239,7 @@ def test_every_page_of_the_admin_is_in_the_table_of_roles():
         for kind in ("changelist", "change", "add", "delete")
     }
     # Of these there is a list and no page each.
-    lists = {f"chat_{model}_change" for model in ("generation", "price", "readlog")}
+    lists = {f"chat_{model}_change" for model in ("generation", "price", "rate", "readlog")}
     assert names - lists <= set(PAGES)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -21,8 +22,9 @@ from chat.rendering.usage import TOKENS
 from . import reading
 from .export import Exporting, is_export
 from .figures import SUMS, Total, money, per_million, total, whole
-from .filters import DaysFilter, WordFilter
+from .filters import DaysFilter, OnlyFilter, WordFilter
 from .keyset import KeysetList
+from .names import name_of_group, names_of_users
 from .read_only import ReadOnlyAdmin
 from .search import fold
 
@@ -46,6 +48,38 @@ class GatewayFilter(WordFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(gateway_slug=self.value()) if self.value() else queryset
+
+
+class OnlyModel(OnlyFilter):
+    """To the letter, where the filter for people takes a part of a name."""
+
+    title = gettext_lazy("this model")
+    parameter_name = field = "model"
+
+
+class OnlyUser(OnlyFilter):
+    title = gettext_lazy("user")
+    parameter_name = "user"
+    field = "user_key"
+
+    def name_of(self, request: HttpRequest, value: str) -> str:
+        return names_of_users(request, [value])[value].name
+
+    def value(self) -> str | None:
+        """None for what is no key."""
+        try:
+            return UUID(super().value()).hex
+        except (TypeError, ValueError, AttributeError):
+            return None
+
+
+class OnlyGroup(OnlyFilter):
+    title = gettext_lazy("group")
+    parameter_name = "group"
+    field = "user_group"
+
+    def name_of(self, request: HttpRequest, value: str) -> str:
+        return name_of_group(value)
 
 
 class OutcomeFilter(admin.SimpleListFilter):
@@ -119,6 +153,9 @@ class CallAdmin(Exporting, ReadOnlyAdmin):
         CostFilter,
         GatewayFilter,
         ModelFilter,
+        OnlyModel,
+        OnlyUser,
+        OnlyGroup,
     )
     allowed_lookups = ("user__id__exact",)
     sortable_by = ()
@@ -137,6 +174,7 @@ class CallAdmin(Exporting, ReadOnlyAdmin):
                 "started_at": call.started_at.isoformat(),
                 "ended_at": call.ended_at and call.ended_at.isoformat(),
                 "user": whose(call),
+                **({"group": call.user_group} if reading.may_name(request) else {}),
                 "purpose": call.purpose,
                 "gateway": call.gateway_slug,
                 "model": call.model,
@@ -155,6 +193,11 @@ class CallAdmin(Exporting, ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> list[str]:
         whose = "person" if reading.may_name(request) else "pseudonym"
         return [whose if name == "person" else name for name in self.list_display]
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """A group may be one person."""
+        may_name = reading.may_name(request)
+        return [each for each in self.list_filter if may_name or each is not OnlyGroup]
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         if lookup in self.allowed_lookups and not reading.may_name(request):

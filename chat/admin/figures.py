@@ -68,11 +68,11 @@ class Total:
         """`≥` where some of it is unknown, else `≈` where some of it is estimated."""
         if self.tokens is None:
             return None
-        return _sign(self.unknown, self.estimated) + whole(self.tokens)
+        return sign(self.unknown, self.estimated) + whole(self.tokens)
 
     def show_cost(self) -> str | None:
         shown = [money(cost, currency) for currency, cost in sorted(self.costs.items())]
-        return _sign(self.unknown_cost, self.estimated_cost) + " + ".join(shown) if shown else None
+        return sign(self.unknown_cost, self.estimated_cost) + " + ".join(shown) if shown else None
 
 
 def total(rows: Iterable[Mapping[str, Any]]) -> Total:
@@ -82,12 +82,27 @@ def total(rows: Iterable[Mapping[str, Any]]) -> Total:
     return found
 
 
-def _sign(unknown: int, estimated: int) -> str:
+def sign(unknown: int, estimated: int) -> str:
+    """Before a sum of which so many parts are unknown, and so many estimated."""
     return "≥ " if unknown else "≈ " if estimated else ""
 
 
 def whole(number: int) -> str:
     return str(number_format(number, force_grouping=True))
+
+
+def percent(part: float | None) -> str | None:
+    if part is None:
+        return None
+    return _("%(n)s %%") % {"n": number_format(part * 100, 1)}
+
+
+def waited(ms: int | None) -> str | None:
+    """Seconds, to the two digits that are known."""
+    if ms is None:
+        return None
+    digits = 2 if ms < 1_000 else 1 if ms < 10_000 else 0
+    return _("%(seconds)s s") % {"seconds": number_format(ms / 1000, digits)}
 
 
 def moment(when: datetime) -> str:

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from chat.models import rates
 from chat.models.money import nano
 
 YEARS = range(1970, 3000)
@@ -35,7 +36,9 @@ class DaysFilter(admin.FieldListFilter):
     ) -> None:
         self.names = [f"{field_path}_from", f"{field_path}_to"]
         super().__init__(field, request, params, model, model_admin, field_path)
-        self.first, self.last = (_day(self.used_parameters.get(name)) for name in self.names)
+        self.first, self.last = (
+            day_of_address(self.used_parameters.get(name)) for name in self.names
+        )
 
     def expected_parameters(self) -> list[str]:
         return self.names
@@ -50,7 +53,7 @@ class DaysFilter(admin.FieldListFilter):
 
     def choices(self, changelist: Any) -> list[dict[str, Any]]:
         self.kept = _kept(changelist, self.names)
-        today = timezone.localdate()
+        today = rates.today()
         spans = [
             (_("Any date"), None),
             (_("Today"), today),
@@ -86,6 +89,24 @@ class WordFilter(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> list[dict[str, Any]]:
         self.kept = _kept(changelist, [self.parameter_name])
         return []
+
+
+class OnlyFilter(admin.SimpleListFilter):
+    """One value that a link from elsewhere names; shown only then, to be taken away again."""
+
+    field = ""
+    is_name = True  # and not a word, which would begin with a capital letter
+
+    def name_of(self, request: HttpRequest, value: str) -> str:
+        return value
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = self.value()
+        return [] if value is None else [(value, self.name_of(request, value))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(**{self.field: value})
 
 
 class CostFilter(admin.ListFilter):
@@ -139,7 +160,7 @@ def _kept(changelist: Any, own: list[str]) -> list[tuple[str, str]]:
     return parse_qsl(changelist.get_query_string(remove=[*own, PAGE_VAR])[1:])
 
 
-def _day(values: list[str] | None) -> date | None:
+def day_of_address(values: list[str] | None) -> date | None:
     """The day that an address names; none for what isn't one."""
     try:
         day = parse_date(values[-1]) if values else None
@@ -149,4 +170,5 @@ def _day(values: list[str] | None) -> date | None:
 
 
 def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))
+    # The reader's own time zone is how moments are shown to them; days are the same for all staff.
+    return timezone.make_aware(datetime.combine(day, time.min), timezone.get_default_timezone())

@@ -26,12 +26,13 @@ TOPICS = (
     "gateways",
     "language_models",
     "prices",
+    "rates",
     "read_log",
 )
 # By what staff do most. What the list of generations shows has a name of its own.
 ORDER = (
     *("Conversation", "Feedback", "Generation", "Call", "User", "Group"),
-    *("Gateway", "LanguageModel", "Price", "ReadLog"),
+    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog"),
 )
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 
@@ -70,7 +71,11 @@ class PotokAdmin(AdminSite):
         return inner
 
     def get_urls(self) -> list[Any]:
-        return [path("why/", self.admin_view(self.why), name="why"), *super().get_urls()]
+        own = [
+            path("why/", self.admin_view(self.why), name="why"),
+            path("spend/", self.admin_view(self.spend), name="spend"),
+        ]
+        return [*own, *super().get_urls()]
 
     def why(self, request: HttpRequest) -> HttpResponse:
         """For those who read: what they read for."""
@@ -79,6 +84,12 @@ class PotokAdmin(AdminSite):
         if not reading.may_read(request):
             raise PermissionDenied
         return reading.why(request, self.each_context(request))
+
+    def spend(self, request: HttpRequest) -> HttpResponse:
+        """For those who see sums."""
+        from .spend import spend
+
+        return spend(request, self.each_context(request))
 
     # There is one door to log in, to log out and to change a password: the product's own.
 

@@ -5,7 +5,7 @@ makes, and names people by keys: it outlives them. A call counts on the day on w
 time zone of the installation; after that has changed, `manage.py rebuild` counts anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,37 @@ class FirstToken(models.Model):
                 waited = cut(_took(call.started_at, call.first_delta_at))
                 keys = (day_of(call.started_at), call.gateway_slug, call.model, waited)
                 _add(cls, dict(zip(cls.KEYS, keys, strict=True)), {"calls": 1}, sign)
+
+    @classmethod
+    def percentiles(
+        cls, first: date, last: date, shares: Sequence[int], **only: str
+    ) -> dict[tuple[str, str], list[int]]:
+        """By gateway and model, the milliseconds in which so many of a hundred replies had begun.
+
+        `only`: values that columns must have.
+        """
+        days = [connection.ops.adapt_datefield_value(day) for day in (first, last)]
+        which = " AND ".join(["day BETWEEN %s AND %s", *(f"{name} = %s" for name in only)])
+        found = ", ".join(
+            f"MIN(CASE WHEN below * 100 >= everything * {int(share)} THEN ms END)"
+            for share in shares
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH waits AS (
+                    SELECT gateway_slug, model, ms, SUM(calls) AS calls FROM chat_firsttoken
+                    WHERE calls > 0 AND {which} GROUP BY gateway_slug, model, ms
+                ), running AS (
+                    SELECT gateway_slug, model, ms,
+                    SUM(calls) OVER (PARTITION BY gateway_slug, model ORDER BY ms) AS below,
+                    SUM(calls) OVER (PARTITION BY gateway_slug, model) AS everything FROM waits
+                )
+                SELECT gateway_slug, model, {found} FROM running GROUP BY gateway_slug, model
+                """,  # noqa: S608
+                [*days, *only.values()],
+            )
+            return {(gateway, model): found for gateway, model, *found in cursor.fetchall()}
 
     @classmethod
     def from_calls(cls) -> str:

@@ -121,12 +121,14 @@ def _batch(
         {people[0]} + ({first} + i) % {len(people)} AS owner,
         (({first} + i) * 31 + j * 17) % {len(SUBJECTS) * len(VERBS) * len(OBJECTS)} AS k,
         ({first} + i) % {len(MODELS)} AS model, {_ago(age)} AS at, {_ago(f"({age} - 5)")} AS ended,
+        {_ago(f"({age} - 0.3 - (i * 31 + j * 17) % 40 / 10.0)")} AS first,
         CASE WHEN j % 2 = 0 AND (i * 7 + j) % 97 = 0 THEN 'failed' ELSE 'complete' END AS status
         FROM n CROSS JOIN t
     """  # noqa: S608
     model = "CASE model " + " ".join(f"WHEN {n} THEN '{name}'" for n, name in enumerate(MODELS))
     model += " END"
     error = "CASE WHEN status = 'failed' THEN 'server' ELSE '' END"
+    group = "CASE owner % 3 WHEN 0 THEN 'sales' WHEN 1 THEN 'support' ELSE '' END"
     no = "false"
     yield f"""
         INSERT INTO chat_conversation (id, uuid, owner_id, title, title_source, version,
@@ -150,17 +152,18 @@ def _batch(
         saved_reasoning, saved_text, timings, finish_reason, error_kind, error_message,
         error_reason, queued_at, claimed_at, first_delta_at, ended_at)
         SELECT generation, 'send', message, conversation, owner, {gateway.pk}, status, 'demo', 1, 0,
-        {no}, 0, 0, 0, length(text), '', 'stop', {error}, '', '', at, at, at, ended
+        {no}, 0, 0, 0, length(text), '', 'stop', {error}, '', '', at, at, first, ended
         FROM demo_row JOIN demo_text USING (k) WHERE j % 2 = 0
     """  # noqa: S608
     yield f"""
         INSERT INTO chat_call (id, generation_id, message_id, gateway_id, gateway_slug, user_id,
-        user_key, purpose, attempt, model, request_id, http_status, finish_reason, error_kind,
-        error_message, started_at, first_delta_at, ended_at, prompt_tokens, completion_tokens,
-        total_tokens, usage_raw, confidence, cost_nano, currency, cost_confidence)
-        SELECT call, generation, message, {gateway.pk}, '{gateway.slug}', owner, u.key, 'reply', 1,
-        {model}, '', 200, 'stop', {error}, '', at, at, ended, 100 + j, 200 + k, 300 + j + k, '',
-        'exact', 1000000 * (j + k), CASE WHEN i % 3 = 0 THEN 'RUB' ELSE 'USD' END, 'exact'
+        user_key, user_group, purpose, attempt, model, request_id, http_status, finish_reason,
+        error_kind, error_message, started_at, first_delta_at, ended_at, prompt_tokens,
+        completion_tokens, total_tokens, usage_raw, confidence, cost_nano, currency, cost_confidence)
+        SELECT call, generation, message, {gateway.pk}, '{gateway.slug}', owner, u.key, {group},
+        'reply', 1, {model}, '', 200, 'stop', {error}, '', at, first, ended,
+        100 + j, 200 + k, 300 + j + k, '', 'exact', 1000000 * (j + k),
+        CASE WHEN i % 3 = 0 THEN 'RUB' ELSE 'USD' END, 'exact'
         FROM demo_row JOIN chat_user u ON u.id = owner WHERE j % 2 = 0
     """  # noqa: S608
     yield f"UPDATE chat_conversation SET leaf_id = {m} + (id - {c}) * {MESSAGES} WHERE id > {c}"  # noqa: S608

@@ -1,0 +1,259 @@
+"""Spending: what a span of days has cost, by whom and for what, how well and how quickly it went."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from chat.models import Call
+
+from . import spend_sums
+from .charts import Chart, chart, share
+from .figures import exact, money, whole
+from .names import name_of_group, names_of_users
+from .spans import LAST_DAYS, Span
+from .spend_sums import Converted, Speed, Sums
+from .spend_view import COLUMNS, NAMES, View
+
+MOST_LINES = 20
+SHORT_SPAN = 14
+TITLES = {
+    "user": gettext_lazy("By user"),
+    "group": gettext_lazy("By group"),
+    "gateway": gettext_lazy("By gateway"),
+    "model": gettext_lazy("By model"),
+    "purpose": gettext_lazy("By purpose"),
+}
+NAMES_OF_SPANS = {
+    1: gettext_lazy("Today"),
+    7: gettext_lazy("7 days"),
+    30: gettext_lazy("30 days"),
+}
+BEFORE = {
+    1: gettext_lazy("yesterday: %(cost)s"),
+    7: gettext_lazy("the 7 days before: %(cost)s"),
+    30: gettext_lazy("the 30 days before: %(cost)s"),
+}
+
+
+def spend(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
+    if not request.user.has_perm("chat.see_sums"):
+        raise PermissionDenied
+    if request.method not in ("GET", "HEAD"):
+        raise PermissionDenied
+    page = Page(request)
+    told = {**context, "title": _("Spending"), "page": page, "zone": settings.TIME_ZONE}
+    return TemplateResponse(request, "admin/spend.html", told)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the spans that end today: a number, and what it was before."""
+
+    name: str
+    href: str
+    is_here: bool
+    sums: Sums
+    before: str
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    sums: Sums
+    costs: list[str | None]  # in the order of the page's currencies
+    share: float = 0.0
+    href: str = ""  # this page, narrowed to it
+    calls: str = ""  # the calls behind it
+    conversations: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    what: str
+    lines: Sequence[Line]
+
+
+class Page:
+    """Each part is asked for where the template shows it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.view = view = View.asked(request)
+        self.span, self.narrowed, self.only = view.span, view.narrowed, view.only
+
+    @cached_property
+    def total(self) -> Sums:
+        return spend_sums.in_all(spend_sums.days(self.span, self.only))
+
+    @cached_property
+    def currencies(self) -> list[str]:
+        """The most used one first."""
+        return list(self.total.costs)
+
+    @cached_property
+    def total_line(self) -> Line:
+        return self._line(_("In all"), self.total, calls=self.view.calls())
+
+    @cached_property
+    def converted(self) -> Converted | None:
+        return spend_sums.converted(spend_sums.days(self.span, self.only))
+
+    def converted_amount(self) -> str:
+        assert self.converted
+        return exact(round(self.converted.amount, 2))
+
+    def left_out(self) -> str:
+        assert self.converted
+        left_out = sorted(self.converted.left_out.items())
+        return " + ".join(money(cost, code) or "" for code, cost in left_out)
+
+    # --- the spans ------------------------------------------------------------------------------
+
+    def cards(self) -> Iterable[Card]:
+        for days in LAST_DAYS:
+            span = Span.lasting(days)
+            of_span, of_before = (
+                spend_sums.in_all(spend_sums.days(each, self.only)) for each in (span, span.before)
+            )
+            cost = of_before.show_cost()
+            yield Card(
+                name=str(NAMES_OF_SPANS[days]),
+                href=self.view.at(span).here(),
+                is_here=span == self.span,
+                sums=of_span,
+                before=BEFORE[days] % {"cost": cost} if cost else "",
+            )
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """What else narrows the page, for the form with the days to carry on."""
+        return list(self.narrowed.items())
+
+    @cached_property
+    def narrowings(self) -> list[tuple[str, str, str]]:
+        """(what, its name, the page without it) of each that narrows the page."""
+        found = []
+        for name, value in self.narrowed.items():
+            label = self._names(name, [value])[value][0]
+            found.append((str(NAMES[name]), label, self.view.without(name).here()))
+        return found
+
+    # --- by day -----------------------------------------------------------------------------------
+
+    @cached_property
+    def by_day(self) -> list[Line]:
+        """Newest first."""
+        found = []
+        for sums in reversed(self._days):
+            (day,) = sums.key
+            view = self.view.at(Span(day, day))
+            name = date_format(day, "SHORT_DATE_FORMAT")
+            found.append(self._line(name, sums, href=view.here(), calls=view.calls()))
+        return found
+
+    @property
+    def is_long(self) -> bool:
+        return len(self._days) > SHORT_SPAN
+
+    def charts(self) -> list[Chart]:
+        """One for each currency, and one of the tokens."""
+        of_day = {sums.key[0]: sums for sums in self._days}
+        days = [self.span.first + timedelta(days=n) for n in range(self.span.days)]
+        found = []
+        for currency in self.currencies:
+            costs = [of_day[day].costs.get(currency) if day in of_day else None for day in days]
+            name = _("Cost a day, %(currency)s") % {"currency": currency}
+            found.append(self._chart(name, days, costs, lambda cost, c=currency: money(cost, c)))
+        tokens = [of_day[day].tokens if day in of_day else None for day in days]
+        found.append(self._chart(_("Tokens a day"), days, tokens, lambda count: whole(count)))
+        return [each for each in found if each]
+
+    @staticmethod
+    def _chart(name: str, days: list[date], amounts: list[Any], told: Any) -> Chart | None:
+        words = [
+            f"{date_format(day, 'SHORT_DATE_FORMAT')}: {told(amount)}" if amount else ""
+            for day, amount in zip(days, amounts, strict=True)
+        ]
+        highest = max((amount or 0 for amount in amounts), default=0)
+        return chart(name, list(zip(amounts, words, strict=True)), told(highest) if highest else "")
+
+    @cached_property
+    def _days(self) -> list[Sums]:
+        rows = spend_sums.days(self.span, self.only)
+        return spend_sums.by_day(rows, self.currencies)
+
+    # --- by what tells calls apart ------------------------------------------------------------------
+
+    def tables(self) -> Iterable[Table]:
+        rows = spend_sums.days(self.span, self.only)
+        for name, column in COLUMNS.items():
+            if name not in self.narrowed:
+                found = spend_sums.by(rows, [column], self.currencies, MOST_LINES)
+                yield Table(str(TITLES[name]), str(NAMES[name]), self._lines(name, found))
+
+    def _lines(self, name: str, found: list[Sums]) -> list[Line]:
+        values = [_as_text(sums.key[0]) for sums in found]
+        names = self._names(name, values)
+        highest = max(map(self._weight, found), default=Decimal())
+        lines = []
+        for value, sums in zip(values, found, strict=True):
+            label, person = names[value]
+            view = self.view.narrowed_to(name, value)
+            lines.append(
+                self._line(
+                    label,
+                    sums,
+                    share=share(self._weight(sums), highest),
+                    href=view.here() if view else "",
+                    calls=view.calls() if view else "",
+                    conversations=self.view.conversations(person) if person else "",
+                )
+            )
+        others = spend_sums.rest(self.total, found)
+        return [*lines, self._line(_("others"), others)] if others.calls else lines
+
+    def _weight(self, sums: Sums) -> Decimal:
+        """What a line's bar shows: the cost in the first currency, else the tokens."""
+        if self.currencies:
+            return sums.costs.get(self.currencies[0], Decimal())
+        return Decimal(sums.tokens or 0)
+
+    def _names(self, name: str, values: list[str]) -> dict[str, tuple[str, int | None]]:
+        if name == "user":
+            return {key: tuple(each) for key, each in names_of_users(self.request, values).items()}
+        if name == "group":
+            return {value: (name_of_group(value), None) for value in values}
+        if name == "purpose":
+            purposes = dict(Call.Purpose.choices)
+            return {value: (str(purposes.get(value, value)), None) for value in values}
+        return {value: (value or "—", None) for value in values}
+
+    # --- how well -------------------------------------------------------------------------------------
+
+    @cached_property
+    def speeds(self) -> list[Speed]:
+        """None of a person or a group: how quickly models answer is kept for all of them together."""
+        only = {
+            name: value for name, value in self.only.items() if name in ("gateway_slug", "model")
+        }
+        return spend_sums.speeds(self.span, only, MOST_LINES) if only == self.only else []
+
+    def _line(self, name: str, sums: Sums, **more: Any) -> Line:
+        return Line(name, sums, [sums.show_cost_in(code) for code in self.currencies], **more)
+
+
+def _as_text(value: Any) -> str:
+    return value.hex if isinstance(value, UUID) else str(value)
