@@ -182,3 +182,11 @@ def test_a_lost_answer_doubles_nothing(lost, ears):
     assert left == []
     assert fresh(generation.message).text == "onetwothreefour"
     assert ears.lost == []
+
+
+def test_a_reply_whose_conversation_is_gone_is_lost_though_nothing_comes(writer, reply, ears):
+    """Nobody would be told to stop it otherwise, where the bell was not heard."""
+    until(lambda: Generation.objects.get().heartbeat > 0, "the writer beats")
+    assert not ears.lost
+    reply.conversation.delete()
+    until(lambda: ears.lost, "the reply is given up")

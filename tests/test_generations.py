@@ -142,7 +142,7 @@ def test_a_reply_that_waits_goes_now_and_what_runs_ahead_of_it_is_stopped():
     second, third = ask("And?", first.conversation), ask("And then?", first.conversation)
     assert [fresh(m).can_retry for m in (second, third)] == [True, False]
     assert fresh(second).retry() == second
-    assert Generation.beat("here") == [running.pk]
+    assert Generation.beat("here")[running.pk]
     assert Generation.claim("there") is None
     assert finish(running, Outcome("stopped"))
     assert claim("there").message_id == second.pk
@@ -196,8 +196,8 @@ def test_a_running_reply_is_stopped_by_whoever_runs_it():
     generation = claim("here")
     fresh(reply).stop()
     assert fresh(reply).status == "streaming"
-    assert Generation.beat("elsewhere") == []
-    assert Generation.beat("here") == [generation.pk]
+    assert Generation.beat("elsewhere") == {}
+    assert Generation.beat("here") == {generation.pk: True}
 
 
 def test_stopping_an_ended_reply_changes_nothing():

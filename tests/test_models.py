@@ -315,7 +315,7 @@ def test_deleting_cancels_what_is_under_way():
     queued = ask("two", running.conversation)
     generation = claim("here")
     fresh(running).parent.delete_for_owner()
-    assert Generation.beat("here") == [generation.pk]
+    assert Generation.beat("here") == {generation.pk: True}
     assert Generation.objects.get(message=queued).status == "stopped"
 
 
@@ -324,7 +324,7 @@ def test_deleting_a_conversation_cancels_what_is_under_way():
     queued = ask("two", running.conversation)
     generation = claim("here")
     running.conversation.delete_for_owner()
-    assert Generation.beat("here") == [generation.pk]
+    assert Generation.beat("here") == {generation.pk: True}
     assert Generation.objects.get(message=queued).status == "stopped"
     assert not running.conversation.owner.conversations.alive().exists()
 

@@ -268,11 +268,14 @@ class Generation(models.Model):
         return mine.filter(saved_reasoning=reasoning, saved_text=text).exists()
 
     @classmethod
-    def beat(cls, owner: str) -> list[int]:
-        """Show that the owner lives; returns which of its replies were asked to stop."""
+    def beat(cls, owner: str) -> dict[int, bool]:
+        """Show that the owner lives; returns its replies, and which of them were asked to stop.
+
+        One that is missing is no longer its own: taken for dead, or removed with its conversation.
+        """
         mine = cls.objects.filter(owner=owner, status=Status.STREAMING)
         mine.update(heartbeat=F("heartbeat") + 1)
-        return list(mine.filter(stop_requested=True).values_list("pk", flat=True))
+        return dict(mine.values_list("pk", "stop_requested"))
 
     @classmethod
     @transaction.atomic

@@ -172,5 +172,12 @@ class Writer(threading.Thread):
         if not self._replies or time.monotonic() - self._beaten < every_s:
             return
         self._beaten = time.monotonic()
-        for pk in Generation.beat(self._owner):
-            self._stop_reply(pk)
+        with self._lock:
+            # One that is ending is in nobody's hands but ours.
+            running = [pk for pk, reply in self._replies.items() if not reply.ending]
+        mine = Generation.beat(self._owner)
+        for pk in running:
+            if pk not in mine:
+                self._lost(pk)
+            elif mine[pk]:
+                self._stop_reply(pk)
