@@ -17,11 +17,16 @@ class ChatConfig(AppConfig):
 
 def keep_triggers(using: str, **_: Any) -> None:
     """Where a migration rebuilt a table of SQLite's, its triggers are gone."""
-    from chat.models import read_log, search_schema
+    from chat.models import erasure, read_log, search_schema
 
     connection = connections[using]
     if connection.vendor == "sqlite":
         tables = connection.introspection.table_names()
-        for table, module in (("chat_search", search_schema), ("chat_readlog", read_log)):
+        guarded = {
+            "chat_search": search_schema,
+            "chat_readlog": read_log,
+            "chat_erasure": erasure,
+        }
+        for table, module in guarded.items():
             if table in tables:
                 module.install(connection)

@@ -4,6 +4,7 @@ import json
 import secrets as random
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from chat.models import Gateway, Generation, User, bells
+from chat.models import Backup, Gateway, Generation, User, bells
 from chat.models.secrets import Unsealable
 from chat.replies import branch
 
@@ -89,10 +90,11 @@ def _is_database(path: Path) -> bool:
 
 
 def _note(target: Path, manifest: Manifest) -> None:
-    """For the doctor."""
+    """For the doctor, and for the receipts of those who are erased after it was made."""
     draft = settings.DATA_DIR / ".last_backup"
     draft.write_text(json.dumps({"path": str(target), "made_at": manifest["made_at"]}))
     draft.replace(settings.DATA_DIR / "last_backup")
+    Backup.note(target, datetime.fromisoformat(manifest["made_at"]))
 
 
 # --- and back -------------------------------------------------------------------------------------

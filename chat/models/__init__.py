@@ -8,35 +8,43 @@ from .balances import Balance
 from .commands import Command
 from .conversations import Conversation, Message
 from .day_tallies import DayTally, FirstToken
+from .erasure import Backup, Erasure
 from .feedback import Feedback, Score
 from .generations import Call, Generation
+from .holds import Hold
 from .logins import LoginAttempt
 from .pictures import Picture
 from .prices import Listed, Price
 from .rates import Rate
 from .read_log import ReadLog
+from .retention import Purge, Retention
 from .revisions import Revision
 from .tallies import Tally
 
 __all__ = [
+    "Backup",
     "Balance",
     "Call",
     "Command",
     "Conversation",
     "DayTally",
+    "Erasure",
     "Favourite",
     "Feedback",
     "FirstToken",
     "Gateway",
     "Generation",
+    "Hold",
     "LanguageModel",
     "Listed",
     "LoginAttempt",
     "Message",
     "Picture",
     "Price",
+    "Purge",
     "Rate",
     "ReadLog",
+    "Retention",
     "Revision",
     "Score",
     "Tally",

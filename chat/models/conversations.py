@@ -35,6 +35,10 @@ class Conflict(Exception):
     """The command no longer fits what the conversation has become; answered 409."""
 
 
+class Held(Conflict):
+    """A legal hold stands on it: nothing of it is deleted until that is lifted."""
+
+
 class _Node(NamedTuple):
     """A message's place in the tree, by keys."""
 
@@ -105,9 +109,17 @@ class Conversation(models.Model):
                 name="conversation_pinned",
                 condition=models.Q(pinned_at__isnull=False),
             ),
+            models.Index(
+                fields=["deleted_at"],
+                name="conversation_deleted",
+                condition=models.Q(deleted_at__isnull=False),
+            ),
         ]
-        # Without titles and words.
-        permissions = [("see_sums", "Can see what conversations add up to")]
+        permissions = [
+            # Without titles and words.
+            ("see_sums", "Can see what conversations add up to"),
+            ("see_deleted", "Can see what its owner deleted"),
+        ]
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
 
@@ -186,15 +198,45 @@ class Conversation(models.Model):
 
     @transaction.atomic
     def delete_for_owner(self) -> None:
-        """Hide it from its owner at once and cancel what runs in it; usage stays."""
+        """Hide it from its owner at once and cancel what runs in it; usage stays. Raises Held."""
         from .generations import Generation
 
         self.lock()
+        self.refuse_if_held()
         self.deleted_at = timezone.now()
         self.save(update_fields=["deleted_at"])
-        search.forget_conversation(self.pk)
+        search.forget_conversations([self.pk])
         Generation.stop_all(self.generations.all())
         self.bump(sidebar=True)
+
+    @classmethod
+    @transaction.atomic
+    def delete_all_of(cls, owner: "User") -> int:
+        """`delete_for_owner` of all that no hold stands on; returns on how many one does."""
+        from .generations import Generation
+        from .holds import holding
+
+        rows = cls.objects.alive().filter(owner=owner).select_for_update()
+        free = list(rows.exclude(holding()).values_list("pk", flat=True))
+        # Told apart from what was deleted before by the moment.
+        now = timezone.now()
+        owners = owner.__class__.objects.filter(pk=owner.pk)
+        owners.update(version=F("version") + 1)
+        alive = cls.objects.alive().filter(owner=owner).exclude(holding())
+        alive.update(
+            deleted_at=now, version=F("version") + 1, listed_version=owners.values("version")
+        )
+        search.forget_conversations(free)
+        gone = {"conversation__owner": owner, "conversation__deleted_at": now}
+        Generation.stop_all(Generation.objects.filter(**gone))
+        bells.ring(bells.user_group(owner.pk))
+        return cls.objects.alive().filter(owner=owner).count()
+
+    def refuse_if_held(self) -> None:
+        from .holds import is_held
+
+        if is_held(self):
+            raise Held
 
     @transaction.atomic
     def restore(self) -> None:
@@ -202,6 +244,8 @@ class Conversation(models.Model):
         self.lock()
         self.deleted_at = None
         self.save(update_fields=["deleted_at"])
+        search.put_titles([self.pk])
+        search.put_messages(self.messages.values_list("pk", flat=True))
         self.bump(sidebar=True)
 
     @transaction.atomic
@@ -386,6 +430,8 @@ class Message(models.Model):
     # When a person gave a reply other words; what it said is among its revisions.
     edited_at = models.DateTimeField(_("changed"), null=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True)
+    # When its words went for good, some time after it was deleted.
+    purged_at = models.DateTimeField(null=True, editable=False)
 
     objects = MessageQuerySet.as_manager()
 
@@ -395,6 +441,11 @@ class Message(models.Model):
             models.Index(fields=["conversation", "current", "id"], name="message_branch"),
             models.Index(fields=["conversation", "version"], name="message_changes"),
             models.Index(fields=["conversation", "status"], name="message_statuses"),
+            models.Index(
+                fields=["deleted_at"],
+                name="message_purge",
+                condition=models.Q(deleted_at__isnull=False, purged_at=None),
+            ),
         ]
         verbose_name = _("message")
         verbose_name_plural = _("messages")
@@ -469,6 +520,8 @@ class Message(models.Model):
         followed = self.conversation.messages.filter(generation__waits_for=self.pk, deleted_at=None)
         if (self.text or self.reasoning) and not followed.exists():
             return self._answer_again("retry", self.model, self.gateway)
+        if self.text or self.reasoning:
+            self.conversation.refuse_if_held()
         self.text = self.reasoning = ""
         self.version = self.conversation.bump(sidebar=True)
         self.save(update_fields=["text", "reasoning", "version"])
@@ -551,11 +604,15 @@ class Message(models.Model):
 
     @transaction.atomic
     def delete_for_owner(self) -> None:
-        """Hide this message and all that follows it on any branch; what runs there is cancelled."""
+        """Hide this message and all that follows it on any branch; what runs there is cancelled.
+
+        Raises Held.
+        """
         from .generations import Generation
 
         self.lock()
         conversation = self.conversation
+        conversation.refuse_if_held()
         gone = self._subtree()
         conversation.messages.filter(pk__in=gone).update(
             deleted_at=timezone.now(), current=False, version=F("version")

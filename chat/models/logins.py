@@ -68,6 +68,11 @@ class LoginAttempt(models.Model):
         cls.objects.create(account=account, address=place, succeeded=succeeded)
 
     @classmethod
+    def forget(cls, username: str) -> int:
+        """All tries at this account; how many those were."""
+        return cls.objects.filter(account=_account(username)).delete()[0]
+
+    @classmethod
     def forget_old(cls) -> None:
         cls.objects.filter(at__lt=timezone.now() - KEPT).delete()
 

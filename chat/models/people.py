@@ -64,6 +64,10 @@ class User(AbstractUser):
     parameters = models.JSONField(_("parameters"), default=dict, blank=True, db_default=NONE)
 
     class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
+        permissions = [
+            ("erase_user", "Can erase a person"),
+            ("export_user", "Can take away all of a person's data"),
+        ]
         verbose_name = _("user")
         verbose_name_plural = _("users")
 

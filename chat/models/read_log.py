@@ -1,6 +1,7 @@
 """Who of the staff saw whose conversation: written before it is shown, changed by nobody after.
 
-A row names people by keys and conversations by ids, holds no word of theirs, and outlives both.
+A row names people by keys and conversations by ids, holds no word of theirs, and outlives both. Of
+somebody who is erased the name goes, the key stays.
 """
 
 from collections.abc import Iterable
@@ -20,6 +21,11 @@ MAX_WHY_CHARS = 200
 class Seen(NamedTuple):
     conversation: UUID
     owner_key: UUID
+
+
+def pseudonym(key: UUID) -> str:
+    """What stands for a person where a name may not."""
+    return key.hex[:8]
 
 
 class ReadLog(models.Model):
@@ -64,21 +70,49 @@ class ReadLog(models.Model):
         )
 
     @classmethod
+    def anonymise(cls, person: "User") -> int:
+        """Take out an erased person's name and why they were read; how many rows had either."""
+        by_them = cls.objects.filter(reader_key=person.key).exclude(reader=pseudonym(person.key))
+        of_them = cls.objects.filter(owner_key=person.key).exclude(why="")
+        return by_them.update(reader=pseudonym(person.key)) + of_them.update(why="")
+
+    @classmethod
     def told(cls, owner: "User") -> dict[str, Any]:
         """{"times", "last"} at which staff read more of this person's than a title."""
         rows = cls.objects.filter(owner_key=owner.key).exclude(what=cls.What.TITLE)
         return rows.aggregate(times=models.Count("pk"), last=models.Max("at"))
 
 
+_NAMES = ("id", "at", "reader_key", "what", "conversation", "owner_key")
+_SAME = " AND ".join(f"NEW.{name} = OLD.{name}" for name in _NAMES)
+_REFUSAL = "the read log is only added to"
+# An erased person's name gives way to the key that stands beside it, and why they were read to
+# nothing; who that key read, whom, when and what of it stays.
+_ANONYMISED = (
+    f"{_SAME} AND NEW.reader IN (OLD.reader, {{key}}) AND NEW.why IN (OLD.why, '')"
+    " AND (NEW.reader != OLD.reader OR NEW.why != OLD.why)"
+)
 _SQLITE = [
-    f"CREATE TRIGGER IF NOT EXISTS chat_readlog_{verb} BEFORE {verb} ON chat_readlog"
-    " BEGIN SELECT RAISE(ABORT, 'the read log is only added to'); END"
-    for verb in ("update", "delete")
+    *(
+        f"DROP TRIGGER IF EXISTS chat_readlog_{verb}"  # an older version's refused more
+        for verb in ("update", "delete")
+    ),
+    "CREATE TRIGGER chat_readlog_update BEFORE UPDATE ON chat_readlog"
+    f" WHEN NOT ({_ANONYMISED.format(key='substr(OLD.reader_key, 1, 8)')})"
+    f" BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    "CREATE TRIGGER chat_readlog_delete BEFORE DELETE ON chat_readlog"
+    f" BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
 ]
+_KEEP = """
+    CREATE OR REPLACE FUNCTION chat_readlog_keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP = 'UPDATE' AND {anonymised} THEN RETURN NEW; END IF;
+    IF TG_OP != 'TRUNCATE' OR EXISTS (SELECT 1 FROM chat_readlog) THEN
+    RAISE EXCEPTION '{refusal}'; END IF; RETURN NULL; END $$
+"""
 _POSTGRESQL = [
-    "CREATE OR REPLACE FUNCTION chat_readlog_keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-    " IF TG_OP != 'TRUNCATE' OR EXISTS (SELECT 1 FROM chat_readlog) THEN"
-    " RAISE EXCEPTION 'the read log is only added to'; END IF; RETURN NULL; END $$",
+    _KEEP.format(
+        anonymised=_ANONYMISED.format(key="left(OLD.reader_key::text, 8)"), refusal=_REFUSAL
+    ),
     "CREATE OR REPLACE TRIGGER chat_readlog_rows BEFORE UPDATE OR DELETE ON chat_readlog"
     " FOR EACH ROW EXECUTE FUNCTION chat_readlog_keep()",
     "CREATE OR REPLACE TRIGGER chat_readlog_table BEFORE TRUNCATE ON chat_readlog"

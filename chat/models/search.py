@@ -117,11 +117,12 @@ def put_titles(pks: Iterable[int]) -> None:
     insert(connection, ((-pk, owner, title) for pk, owner, title in titles))
 
 
-def forget_conversation(pk: int) -> None:
-    """Take out its title and all its messages."""
+def forget_conversations(pks: Iterable[int]) -> None:
+    """Take out their titles and all their messages."""
     from .conversations import Message
 
-    _remove([-pk, *Message.objects.filter(conversation=pk).values_list("pk", flat=True)])
+    for pk in pks:
+        _remove([-pk, *Message.objects.filter(conversation=pk).values_list("pk", flat=True)])
 
 
 def rebuild() -> int:

@@ -23,11 +23,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from chat.logs import about
 from chat.models import (
     Call,
-    Command,
     Gateway,
     Generation,
     LanguageModel,
-    LoginAttempt,
     Message,
     bells,
 )
@@ -36,7 +34,7 @@ from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
-from . import branch, corrections, prompt, titles
+from . import branch, corrections, prompt, tidying, titles
 from .attempt import Attempt
 from .checkpoints import Writer
 from .database import P, T, in_database
@@ -136,6 +134,7 @@ class Runner:
         self._tasks = [
             self._loop.create_task(self._claim_forever(), context=context),
             self._loop.create_task(self._list_forever(), context=context),
+            self._loop.create_task(tidying.tidy_forever(), context=context),
         ]
 
     async def drain(self, limit_s: float) -> None:
@@ -205,8 +204,6 @@ class Runner:
         while True:
             try:
                 await self._list_all()
-                await in_database(Command.forget_old)()
-                await in_database(LoginAttempt.forget_old)()
             except Exception:
                 logger.exception("Listing the models failed")
             await asyncio.sleep(LIST_EVERY_S)

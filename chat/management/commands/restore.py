@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from chat.backup.contents import (
     sealed_elsewhere,
 )
 from chat.installation import hold, lock_file
+from chat.models import Backup
 
 
 class Command(BaseCommand):
@@ -60,6 +62,7 @@ class Command(BaseCommand):
             manifest = archive.unpack(path, Path(folder))
             judge(manifest)
             cut = put_back(manifest, Path(folder))
+        Backup.note(path.absolute(), datetime.fromisoformat(manifest["made_at"]))
         messages = manifest["counts"].get("chat_message", 0)
         self.stdout.write(f"Restored {messages} messages, as of {manifest['made_at']}.")
         if cut:

@@ -1,0 +1,228 @@
+"""How long what people wrote is kept: a rule for a group of them, one for all others, and the purge.
+
+Where several rules apply to a person, the one that keeps longest rules: what is gone is gone. What is
+under a legal hold stays, whatever a rule says.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import removal
+from .conversations import Conversation, Message
+from .generations import Generation
+from .holds import alone, holding
+from .people import User
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_DAYS = 36_500
+_DAYS = [MinValueValidator(1), MaxValueValidator(MAX_DAYS)]
+_NOTHING = Q(pk__in=[])
+# Between two purges of the process's own; less than a day, as a day is not met to the second.
+DAILY = timedelta(hours=20)
+
+
+class Retention(models.Model):
+    """For the people of a group, or with no group for whoever has no other rule."""
+
+    group = models.OneToOneField(
+        Group, models.CASCADE, null=True, blank=True, verbose_name=_("group")
+    )
+    idle_days = models.PositiveIntegerField(
+        _("days after the last activity"), null=True, blank=True, validators=_DAYS
+    )
+    deleted_days = models.PositiveIntegerField(
+        _("days after the owner deleted it"), null=True, blank=True, validators=_DAYS
+    )
+
+    class Meta:
+        ordering = ["group_id", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                models.Value(1), condition=Q(group=None), name="one_retention_for_all_others"
+            )
+        ]
+        verbose_name = _("retention rule")
+        verbose_name_plural = _("retention rules")
+
+    def __str__(self) -> str:
+        return self.group.name if self.group else str(_("all others"))
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a rule says is to go: conversations whole, and single messages that were deleted."""
+
+    rule: Retention
+    idle: QuerySet[Conversation]
+    deleted: QuerySet[Conversation]
+    messages: QuerySet[Message]
+
+    @property
+    def is_of_all_others(self) -> bool:
+        return self.rule.group_id is None
+
+
+class Purge(models.Model):
+    """That a purge ran, and what went."""
+
+    at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+    # Otherwise it is the day's.
+    is_by_hand = models.BooleanField(default=False)
+    by_key = models.UUIDField(null=True)
+    conversations = models.BigIntegerField(_("conversations"), default=0)
+    messages = models.BigIntegerField(_("messages"), default=0)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("purge")
+        verbose_name_plural = _("purges")
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}: {self.conversations} + {self.messages}"
+
+    @classmethod
+    def begin(cls, by: User | None = None, *, by_hand: bool = False) -> "Purge | None":
+        """A purge by hand; else the day's, or None where some process has begun that already."""
+        with alone():
+            if not by_hand:
+                todays = cls.objects.filter(is_by_hand=False, at__gt=timezone.now() - DAILY)
+                if todays.exists():
+                    return None
+            return cls.objects.create(is_by_hand=by_hand, by_key=by.key if by else None)
+
+    def step(self) -> bool:
+        """Remove a batch of what is due, in a transaction of its own; False once nothing is left."""
+        with alone():
+            gone = _purge_batch()
+            Purge.objects.filter(pk=self.pk).update(
+                conversations=models.F("conversations") + gone["chat.Conversation"],
+                messages=models.F("messages") + gone["chat.Message"],
+            )
+        return bool(gone)
+
+    def run(self) -> "Purge":
+        while self.step():
+            pass
+        self.refresh_from_db()
+        return self
+
+
+def due(now: "datetime | None" = None) -> list[Due]:
+    """What each rule says is to go by now, held ones left out."""
+    return [_due(each, idle, deleted, now or timezone.now()) for each, idle, deleted in _reach()]
+
+
+def held() -> int:
+    """How many conversations would go if no hold stood on them."""
+    return sum(
+        _past(rule, idle, deleted, timezone.now()).filter(holding()).count()
+        for rule, idle, deleted in _reach()
+    )
+
+
+class Kept(NamedTuple):
+    """For how many days: after the last activity, after a deletion; None for ever."""
+
+    idle_days: int | None
+    deleted_days: int | None
+
+
+def rule_of(person: User) -> Kept:
+    """What rules over this person's."""
+    rules = list(Retention.objects.filter(group__in=person.groups.all()))
+    rules = rules or list(Retention.objects.filter(group=None))
+    return Kept(_longest(rules, "idle_days"), _longest(rules, "deleted_days"))
+
+
+def _longest(rules: list[Retention], name: str) -> int | None:
+    days = [getattr(rule, name) for rule in rules]
+    return None if not days or None in days else max(days)
+
+
+def _reach() -> Iterator[tuple[Retention, QuerySet[User], QuerySet[User]]]:
+    """Each rule with whom it rules by their last activity, and by what they deleted."""
+    rules = list(Retention.objects.select_related("group"))
+    ruled = User.objects.filter(groups__in=[rule.group_id for rule in rules if rule.group_id])
+    for rule in rules:
+        if rule.group_id is None:
+            others = User.objects.exclude(pk__in=ruled.values("pk"))
+            yield rule, others, others
+        else:
+            yield rule, _of_group(rule, rules, "idle_days"), _of_group(rule, rules, "deleted_days")
+
+
+def _of_group(rule: Retention, rules: list[Retention], name: str) -> QuerySet[User]:
+    """The people of a rule's group whom no other group's rule keeps longer."""
+    if getattr(rule, name) is None:
+        return User.objects.none()
+    longer = [
+        other.group_id
+        for other in rules
+        if other.group_id and other.pk != rule.pk and _outlasts(other, rule, name)
+    ]
+    people = User.objects.filter(groups=rule.group_id)
+    return people.exclude(pk__in=User.objects.filter(groups__in=longer).values("pk"))
+
+
+def _outlasts(other: Retention, rule: Retention, name: str) -> bool:
+    """Of two that keep as long, the older rule is the one that counts."""
+    days, own = getattr(other, name), getattr(rule, name)
+    return days is None or days > own or (days == own and other.pk < rule.pk)
+
+
+def _due(rule: Retention, idle: Any, deleted: Any, now: "datetime") -> Due:
+    past = _past(rule, idle, deleted, now)
+    free = past.exclude(holding())
+    messages = Message.objects.exclude(holding("conversation", "conversation__owner"))
+    return Due(
+        rule,
+        free.filter(deleted_at=None),
+        free.exclude(deleted_at=None),
+        # Of a conversation that goes as a whole they go with it.
+        messages.filter(_message(rule, deleted, now)).exclude(conversation__in=past.values("pk")),
+    )
+
+
+def _past(rule: Retention, idle: Any, deleted: Any, now: "datetime") -> QuerySet[Conversation]:
+    conditions = _NOTHING
+    if rule.idle_days is not None:
+        limit = now - timedelta(days=rule.idle_days)
+        # To ask a model anew is activity as well, which moves nothing up in a list.
+        asked = Generation.objects.filter(conversation=OuterRef("pk"), queued_at__gte=limit)
+        whose = Q(owner__in=idle.values("pk"))
+        conditions |= Q(active_at__lt=limit) & whose & ~Q(Exists(asked))
+    if rule.deleted_days is not None:
+        limit = now - timedelta(days=rule.deleted_days)
+        conditions |= Q(deleted_at__lt=limit, owner__in=deleted.values("pk"))
+    return Conversation.objects.filter(conditions)
+
+
+def _message(rule: Retention, people: QuerySet[User], now: "datetime") -> Q:
+    if rule.deleted_days is None:
+        return _NOTHING
+    limit = now - timedelta(days=rule.deleted_days)
+    whose = Q(conversation__owner__in=people.values("pk"))
+    return whose & Q(purged_at=None, deleted_at__lt=limit)
+
+
+def _purge_batch() -> Counter[str]:
+    for each in due():
+        for conversations in (each.deleted, each.idle):
+            pks = conversations.order_by("pk").values_list("pk", flat=True)[: removal.BATCH]
+            if gone := removal.remove(pks):
+                return gone
+        if blanked := removal.blank(each.messages.order_by("pk")):
+            return Counter({"chat.Message": blanked})
+    return Counter()
