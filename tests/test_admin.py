@@ -14,15 +14,19 @@ from chat.admin.search import fold
 from chat.models import (
     Call,
     Conversation,
+    Erasure,
     Feedback,
     Gateway,
     Generation,
+    Hold,
     LanguageModel,
     Message,
     Price,
     Rate,
     ReadLog,
+    Retention,
     User,
+    erasure,
 )
 from chat.models.generations import CallEnd, Checkpoint, Outcome
 from chat.models.people import ROLES
@@ -166,6 +170,21 @@ PAGES = {
     "chat_user_change": {"owner", "administrator"},
     "chat_user_add": {"owner", "administrator"},
     "chat_user_delete": NOBODY,
+    "chat_user_data": {"owner"},
+    "chat_user_erase": {"owner", "administrator"},
+    "chat_retention_changelist": {"owner", "administrator"},
+    "chat_retention_due": {"owner", "administrator"},
+    "chat_retention_add": {"owner", "administrator"},
+    "chat_retention_change": {"owner", "administrator"},
+    "chat_retention_delete": {"owner", "administrator"},
+    "chat_hold_changelist": {"owner", "administrator"},
+    "chat_hold_add": {"owner", "administrator"},
+    "chat_hold_change": {"owner", "administrator"},
+    "chat_hold_delete": NOBODY,
+    "chat_erasure_changelist": {"owner", "administrator"},
+    "chat_erasure_change": {"owner", "administrator"},
+    "chat_erasure_add": NOBODY,
+    "chat_erasure_delete": NOBODY,
     "auth_user_password_change": {"owner", "administrator"},
     "auth_group_changelist": {"owner", "administrator"},
     "auth_group_add": {"owner", "administrator"},
@@ -207,10 +226,13 @@ def url_of(people, conversation, gateway):
             gateway=gateway, model="gpt-4o", currency="USD", prompt=1, completion=2
         ).pk,
         "rate": Rate.objects.create(currency="USD", into="RUB", rate=90).pk,
+        "retention": Retention.objects.get_or_create(group=None)[0].pk,
+        "hold": Hold.place("A dispute", None, person=people["analyst"]).pk,
+        "erasure": erasure.erase(User.objects.create_user("gone"), by=people["owner"]).pk,
     }
 
     def url(page):
-        if page in ("index", "why", "spend") or page.endswith(("_changelist", "_add")):
+        if page in ("index", "why", "spend") or page.endswith(("_changelist", "_add", "_due")):
             return address(page)
         if page.endswith("_export"):
             return address(page, "csv")
@@ -260,7 +282,7 @@ def test_login_and_password_are_the_products_own(people):
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("kind", ["changelist", "change", "add", "delete"])
-@pytest.mark.parametrize("model", ["conversation", "generation", "call", "readlog"])
+@pytest.mark.parametrize("model", ["conversation", "generation", "call", "readlog", "erasure"])
 def test_a_forged_post_changes_nothing(model, kind, role, people, url_of):
     def state():
         return (
@@ -269,10 +291,12 @@ def test_a_forged_post_changes_nothing(model, kind, role, people, url_of):
             list(Generation.objects.order_by("pk").values_list("pk", "status")),
             Message.objects.count(),
             ReadLog.objects.count(),
+            list(Erasure.objects.values()),
         )
 
     url, before = url_of(f"chat_{model}_{kind}"), state()
     rows = {"conversation": Conversation, "generation": Generation, "call": Call}
+    rows |= {"erasure": Erasure}
     row = rows.get(model, ReadLog)
     forged = {
         "title": "changed",
@@ -455,9 +479,12 @@ def test_filters_narrow_by_day_gateway_model_status_and_deletion(
     assert titles(reviewer, active_at_to="2026-03-01") == []
     assert titles(reviewer, status="errors") == ["Failed"]
     assert titles(reviewer, model="CLAU") == ["Failed"]
-    assert titles(reviewer, deleted="yes") == ["Deleted"]
-    assert titles(reviewer, deleted="no") == ["Failed", "Old"]
-    assert len(titles(reviewer, gateway="openai")) == 3
+    # What people deleted is not for everybody who reads.
+    assert titles(reviewer) == ["Failed", "Old"]
+    owner = browser(people["owner"])
+    assert titles(owner, deleted="yes") == ["Deleted"]
+    assert titles(owner, deleted="no") == ["Failed", "Old"]
+    assert len(titles(owner, gateway="openai")) == 3
     assert titles(reviewer, gateway="other") == []
 
 
@@ -546,11 +573,13 @@ def test_a_transcript_leads_to_what_went_wrong(reviewer, conversation):
     assert problems == [{"href": f"?p=1#m-{second.uuid}", "label": "failed: server"}]
 
 
-def test_a_deleted_message_and_conversation_are_marked(reviewer, conversation):
+def test_a_deleted_message_and_conversation_are_marked(people, reviewer, conversation):
     last = conversation.messages.order_by("pk").last()
     last.delete_for_owner()
+    assert len(transcript(reviewer, conversation).context["entries"]) == 2
     conversation.delete_for_owner()
-    page = transcript(reviewer, conversation)
+    assert transcript(reviewer, conversation).status_code == 404
+    page = transcript(browser(people["owner"]), conversation)
     assert [e.row.deleted_at is not None for e in page.context["entries"]] == [False, False, True]
     # Of the conversation in its facts, and of the message at its foot.
     assert page.content.decode().count("deleted by the owner") == 2

@@ -210,7 +210,7 @@ class CallAdmin(Exporting, ReadOnlyAdmin):
         return super().change_view(request, *args, **kwargs)
 
     def page_context(self, request: HttpRequest, row: Call) -> dict[str, Any]:
-        with_words = reading.may_read(request)
+        with_words = reading.may_read(request) and not _is_hidden(request, row)
         if with_words and row.message:
             reading.note(request, reading.What.CALL, [row.message.conversation])
         return {
@@ -252,6 +252,12 @@ class CallAdmin(Exporting, ReadOnlyAdmin):
         if call.ended_at is None:
             return _("running")
         return call.error_kind or call.finish_reason or _("ended")
+
+
+def _is_hidden(request: HttpRequest, call: Call) -> bool:
+    message = call.message
+    is_deleted = message is not None and (message.deleted_at or message.conversation.deleted_at)
+    return bool(is_deleted) and not reading.may_see_deleted(request)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Conversation, Feedback, Gateway, Message, Tally, User, search
+from chat.models.holds import is_held
 from chat.rendering.export import as_json
 
 from . import reading, transcript
@@ -245,6 +246,10 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
         may_see = request.user.has_perm("chat.see_sums")
         return may_see or super().has_view_permission(request, obj)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows if reading.may_see_deleted(request) else rows.filter(deleted_at=None)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return FoundConversations if is_export(request) else ConversationList
 
@@ -291,8 +296,10 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
         return ("name",) if reading.may_read(request) else None
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        of_names = () if reading.may_name(request) else (OwnerFilter, GroupFilter)
-        return [each for each in self.list_filter if each not in of_names]
+        hidden = () if reading.may_name(request) else (OwnerFilter, GroupFilter)
+        if not reading.may_see_deleted(request):
+            hidden += (DeletedFilter,)
+        return [each for each in self.list_filter if each not in hidden]
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         is_of_names = lookup in ("owner", "group", *self.allowed_lookups)
@@ -324,7 +331,14 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
         reading.note(request, reading.What.TRANSCRIPT, [row])
-        return {"conversation": row, **transcript.of(row, request.GET.get("p", ""))}
+        with_deleted = reading.may_see_deleted(request)
+        found = transcript.of(row, request.GET.get("p", ""), with_deleted=with_deleted)
+        return {
+            "conversation": row,
+            "origin": _origin(row, with_deleted=with_deleted),
+            "is_held": is_held(row),
+            **found,
+        }
 
     # --- columns ------------------------------------------------------------------------------
 
@@ -368,3 +382,12 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
         if conversation.down_count:
             flags.append(_("thumbs down: %(n)s") % {"n": whole(conversation.down_count)})
         return ", ".join(flags)
+
+
+def _origin(conversation: Conversation, *, with_deleted: bool) -> Conversation | None:
+    """The one that it was copied from."""
+    message = conversation.forked_from
+    if message is None:
+        return None
+    is_deleted = message.deleted_at is not None or message.conversation.deleted_at is not None
+    return message.conversation if with_deleted or not is_deleted else None

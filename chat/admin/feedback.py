@@ -94,7 +94,10 @@ class FeedbackAdmin(ReadOnlyAdmin):
     sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
-        return super().get_queryset(request).defer("message__text", "message__reasoning")
+        rows = super().get_queryset(request).defer("message__text", "message__reasoning")
+        if reading.may_see_deleted(request):
+            return rows
+        return rows.filter(message__deleted_at=None, message__conversation__deleted_at=None)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"heading": _("Feedback")})

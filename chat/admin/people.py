@@ -21,6 +21,8 @@ from django.utils.translation import gettext_lazy
 from chat.models import User
 from chat.models.people import ROLES
 
+from .person_data import PersonData
+
 ROLE_NAMES = {
     "owner": gettext_lazy("owner"),
     "administrator": gettext_lazy("administrator"),
@@ -67,7 +69,7 @@ def makes_owner(groups: Any) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin):
+class UserAdmin(PersonData, StockUserAdmin):
     form = UserForm
     list_display = ("username", "email", "roles", "is_active", "last_login", "date_joined", "more")
     list_filter = ("is_active", "groups")
@@ -94,7 +96,7 @@ class UserAdmin(StockUserAdmin):
         return not obj.is_superuser and not beyond.exists()
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Never: what somebody used must outlive them, so a person is switched off instead."""
+        """Never: what somebody used must outlive them. They are switched off, or erased."""
         return False
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:

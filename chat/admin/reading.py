@@ -35,6 +35,11 @@ def may_name(request: HttpRequest) -> bool:
     return user.has_perm("chat.view_conversation") or user.has_perm("chat.view_user")
 
 
+def may_see_deleted(request: HttpRequest) -> bool:
+    """What its owner deleted and is not purged yet."""
+    return request.user.has_perm("chat.see_deleted")
+
+
 def note(request: HttpRequest, what: str, conversations: Iterable[Conversation]) -> None:
     """Log that these are about to be shown; each with its `owner` at hand."""
     seen = [Seen(each.uuid, each.owner.key) for each in conversations]

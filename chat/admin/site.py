@@ -28,11 +28,14 @@ TOPICS = (
     "prices",
     "rates",
     "read_log",
+    "retention",
+    "holds",
+    "erasures",
 )
 # By what staff do most. What the list of generations shows has a name of its own.
 ORDER = (
     *("Conversation", "Feedback", "Generation", "Call", "User", "Group"),
-    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog"),
+    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog", "Retention", "Hold", "Erasure"),
 )
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 

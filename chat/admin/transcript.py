@@ -53,9 +53,9 @@ class Entry:
         return [(name, told) for name, at in moments if (told := seconds(since, at))]
 
 
-def of(conversation: Conversation, page: str) -> dict[str, Any]:
+def of(conversation: Conversation, page: str, *, with_deleted: bool) -> dict[str, Any]:
     """The template's context: one page of entries, and what the whole adds up to."""
-    tree = Tree(conversation)
+    tree = Tree(conversation, with_deleted=with_deleted)
     here = Paginator(tree.order, MESSAGES_A_PAGE).get_page(page)
     rows = conversation.messages.filter(pk__in=here.object_list).for_display()
     rows = rows.prefetch_related("calls__price", "revisions")
@@ -91,8 +91,9 @@ class Node:
 class Tree:
     """All messages of a conversation, without their text: the current branch, then the others."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        rows = conversation.messages.order_by("id").values_list(
+    def __init__(self, conversation: Conversation, *, with_deleted: bool) -> None:
+        messages = conversation.messages.order_by("id")
+        rows = (messages if with_deleted else messages.filter(deleted_at=None)).values_list(
             *("id", "uuid", "parent_id", "current", "status"),
             *("generation__error_kind", "feedback__rating"),
         )

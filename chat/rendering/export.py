@@ -9,9 +9,12 @@ from . import usage
 from .errors import told
 
 
-def as_json(conversation: Conversation) -> dict[str, Any]:
+def as_json(conversation: Conversation, *, with_deleted: bool = False) -> dict[str, Any]:
     """{"title", "messages"}: the current branch from root to leaf, then the others, parents first."""
-    rows = list(conversation.messages.filter(deleted_at=None).for_display().order_by("id"))
+    found = conversation.messages.filter(
+        **({"purged_at": None} if with_deleted else {"deleted_at": None})
+    )
+    rows = list(found.for_display().order_by("id"))
     uuids = {row.pk: str(row.uuid) for row in rows}
     ordered = [row for row in rows if row.current] + [row for row in rows if not row.current]
     return {
