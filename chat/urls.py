@@ -11,6 +11,7 @@ from chat.page.views import (
     messages,
     metrics,
     models,
+    own_data,
     parameters,
     search,
 )
@@ -23,6 +24,11 @@ urlpatterns = [
     path("password/", account.password, name="password"),
     path("settings/", account.settings, name="settings"),
     path("settings/log-out/", account.log_out_everywhere, name="log_out_everywhere"),
+    path("settings/data.zip", own_data.take_out, name="own_data"),
+    path(
+        "settings/delete-conversations/", own_data.delete_conversations, name="delete_conversations"
+    ),
+    path("settings/delete-account/", own_data.delete_account, name="delete_account"),
     path("parameters/", parameters.defaults, name="parameters"),
     path("forecast/", chat.forecast_of_new, name="forecast"),
     path("conversations/", conversations.conversations, name="conversations"),

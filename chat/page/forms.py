@@ -245,3 +245,23 @@ class RenameForm(forms.Form):
         if not title:
             raise forms.ValidationError(_("A title can't be empty."))
         return title[:200]
+
+
+class OwnPasswordForm(forms.Form):
+    """For what nobody should be able to do at a browser that was left open."""
+
+    password = forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person = person
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        if not self.person.check_password(password):
+            raise forms.ValidationError(_("That is not your password."))
+        return password

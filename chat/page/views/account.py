@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from chat.models import LoginAttempt, ReadLog, User
+from chat.models import Hold, LoginAttempt, ReadLog, User, retention
 from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
 from chat.security import note
@@ -128,6 +128,8 @@ def settings(request: HttpRequest) -> HttpResponse:
         "is_saved": "saved" in request.GET,
         "is_read_by_staff": installation.STAFF_READING != "0",
         "readings": ReadLog.told(request.user),
+        "kept": retention.rule_of(request.user),
+        "is_held": Hold.objects.standing().filter(person=request.user).exists(),
     }
     return render(request, "settings.html", context, status=422 if form.errors else 200)
 

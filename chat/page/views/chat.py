@@ -8,9 +8,10 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from chat.models import Command, Conversation, Gateway, Message
+from chat.models import Command, Conversation, Gateway, Message, retention
 from chat.models.language_models import offers, preferred
 from chat.rendering import usage
 from chat.rendering.export import as_json
@@ -142,6 +143,10 @@ def export(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return JsonResponse(as_json(conversation), json_dumps_params={"ensure_ascii": False})
 
 
+def held() -> str:
+    return _("A legal hold stands on this conversation. While it does, nothing of it is deleted.")
+
+
 def refused(
     request: HttpRequest, status: int, sentence: str, conversation: Conversation
 ) -> HttpResponse:
@@ -191,6 +196,7 @@ def page(
         "sidebar": listed or listing(request.user),
         "sidebar_version": request.user.version,
         "deleted": deleted,
+        "kept": retention.rule_of(request.user) if deleted else None,
         "composer": composer,
         "forecast": forecast,
         "offers": offers(request.user),

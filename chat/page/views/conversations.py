@@ -8,13 +8,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from chat.models import Conversation
-from chat.models.conversations import Conflict
+from chat.models import Conversation, retention
+from chat.models.conversations import Conflict, Held
 
 from ..access import for_conversation, member_only, see_other
 from ..forms import ReadForm, RenameForm
 from ..sidebar import NoPlace, line_of, listing
-from .chat import page, refused
+from .chat import held, page, refused
 
 
 @member_only
@@ -64,15 +64,19 @@ def read(request: HttpRequest, conversation: Conversation) -> HttpResponse:
 @for_conversation("GET", "POST")
 def delete(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     """Hide it, and offer to undo that; a link without a form leads to the question."""
+    kept = retention.rule_of(request.user)
     if request.method != "POST":
-        return render(request, "delete.html", {"conversation": conversation})
-    conversation.delete_for_owner()
+        return render(request, "delete.html", {"conversation": conversation, "kept": kept})
+    try:
+        conversation.delete_for_owner()
+    except Held:
+        return refused(request, 409, held(), conversation)
     home = f"{reverse('home')}?undo={conversation.uuid}"
     if not request.htmx:
         return see_other(home)
     if request.htmx.current_url_abs_path == conversation.get_absolute_url():
         return HttpResponse(headers={"HX-Redirect": home})
-    return render(request, "_deleted.html", {"deleted": conversation})
+    return render(request, "_deleted.html", {"deleted": conversation, "kept": kept})
 
 
 @for_conversation("POST", deleted=True)

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 
-from chat.models import Command, Message, Revision
-from chat.models.conversations import Conflict
+from chat.models import Command, Message, Revision, retention
+from chat.models.conversations import Conflict, Held
 from chat.models.language_models import Destination, offers
 from chat.models.revisions import fork as make_fork
 from chat.rendering.clean import clean_user
@@ -18,7 +18,7 @@ from .. import window
 from ..access import for_message, see_other
 from ..forms import CommandForm, PlaceForm, SendForm, TextForm
 from ..middleware import refuse
-from .chat import refused
+from .chat import held, refused
 
 
 def _once(
@@ -71,6 +71,8 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
         return refused(request, 422, form.first_error(), message.conversation)
     try:
         reply = _once(request, "retry", message, form.cleaned_data["client_key"], message.retry)
+    except Held:
+        return refused(request, 409, held(), message.conversation)
     except Conflict:
         return refused(request, 409, _moved_on(), message.conversation)
     return _thread(request, reply)
@@ -188,8 +190,11 @@ def delete(request: HttpRequest, message: Message) -> HttpResponse:
         template = "_delete_message.html" if request.htmx else "delete_message.html"
         count, is_branched = message.reach()
         context = {"message": message, "count": count, "is_branched": is_branched}
-        return render(request, template, context)
-    message.delete_for_owner()
+        return render(request, template, context | {"kept": retention.rule_of(request.user)})
+    try:
+        message.delete_for_owner()
+    except Held:
+        return refused(request, 409, held(), message.conversation)
     return _thread(request, message)
 
 
