@@ -3,9 +3,6 @@
 import tempfile
 from pathlib import Path
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-
 LOCALE_DIR = Path(__file__).resolve().parent / "locale"
 
 
@@ -26,6 +23,9 @@ def _is_stale(po: Path) -> bool:
 
 def _compile(po: Path) -> Path:
     """The .mo file, without fuzzy messages; moved into place whole, as others may do it too."""
+    from babel.messages.mofile import write_mo  # here: hardly a start compiles any
+    from babel.messages.pofile import read_po
+
     with po.open("rb") as source:
         catalogue = read_po(source, abort_invalid=True)
     mo = po.with_suffix(".mo")

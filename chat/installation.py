@@ -44,12 +44,10 @@ def due_migrations() -> list[str]:
 
 
 def collect_static() -> None:
-    """Collect and compress the static files where they differ from what was collected last.
+    """Collect and compress the static files; those of earlier versions stay for a while.
 
-    Those of earlier versions stay for a while: pages of theirs are open, and processes may be.
+    Pages of theirs are open, and processes may be.
     """
-    if is_static_collected():
-        return
     before = _hashed_names()
     call_command("collectstatic", interactive=False, verbosity=0)
     _drop_static(before, _hashed_names())

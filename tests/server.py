@@ -83,6 +83,12 @@ class Server:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def resident_mb(self) -> float:
+        """What its process holds of the machine's memory; from /proc, so on Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
     def kill(self) -> None:
         """SIGKILL, and the process is gone."""
         if self._process:

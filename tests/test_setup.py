@@ -196,6 +196,12 @@ def test_pages_are_served_on_uvloop(server):
 
 
 @pytest.mark.one_form
+def test_a_first_start_holds_no_more_memory_than_is_promised(fresh_server):
+    assert "chat_user" in fresh_server.row("SELECT group_concat(name) FROM sqlite_master")[0]
+    assert fresh_server.resident_mb <= 110
+
+
+@pytest.mark.one_form
 def test_a_second_process_on_one_data_directory_says_so_and_ends(server):
     second = Server(server.data_dir, server.env | {"PORT": "1"})
     second.env["PORT"] = str(second.port)

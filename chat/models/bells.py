@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import redis
 from django.conf import settings
 from django.db import transaction
 
@@ -63,6 +62,8 @@ def _ring(group: str, note: Note) -> None:
         if _carry is not None:
             _loop.call_soon_threadsafe(_carry, text)
     elif settings.REDIS_URL:  # a command, which serves nobody itself
+        import redis  # 6 MB, which the embedded form does without
+
         client = redis.Redis.from_url(
             settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )

@@ -5,7 +5,6 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
 from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]
 
 CODE_MAX_CHARS = 20_000
@@ -90,6 +89,9 @@ def highlight(code: str, name: str) -> str:
         return plain
     if name in _LONG_WINDED and _POINTLESS.search(code):
         return plain
+    # With the first code, and not before: it brings a table of all languages.
+    from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
+
     lexer = get_lexer_by_name(name, stripnl=False, ensurenl=False)
     seen: list[str] = []
     spans: list[list[str]] = []

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from chat.models import bells
 
-from .doorbell import Doorbell
 from .log import Logs, MemoryLogs
-from .redis_log import RedisLogs
 from .runner import Runner
 from .sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from .doorbell import Doorbell
 
 
 class Process:
@@ -20,7 +22,7 @@ class Process:
     def __init__(self) -> None:
         self.logs: Logs | None = None
         self.runner: Runner | None = None
-        self.doorbell: Doorbell | None = None
+        self.doorbell: "Doorbell | None" = None
         self.is_draining = False
         # Whether what runs us lets replies finish before it ends; said by those who do.
         self.drains = False
@@ -40,6 +42,10 @@ class Process:
             bells.listen_here(loop)
             self.logs = MemoryLogs()
         else:
+            # Redis's client takes 6 MB, which the embedded form does without.
+            from .doorbell import Doorbell
+            from .redis_log import RedisLogs
+
             self.doorbell = Doorbell(settings.REDIS_URL)
             bells.listen_here(loop, self.doorbell.carry)
             self.doorbell.start()

@@ -3,6 +3,9 @@
 import os
 import resource
 import socket
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +14,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
 from chat.catalogues import compile_catalogues
-from chat.installation import collect_static, due_migrations, hold, lock_file
+from chat.installation import (
+    collect_static,
+    due_migrations,
+    hold,
+    is_static_collected,
+    lock_file,
+)
 from chat.models import Gateway, User
 from chat.models.people import OwnerExists
 
@@ -75,8 +84,9 @@ class Command(BaseCommand):
         if not settings.EMBEDDED:
             check_migrated()
         elif due_migrations():
-            call_command("migrate", interactive=False, verbosity=0)
-        collect_static()
+            apart(partial(call_command, "migrate", interactive=False, verbosity=0))
+        if not is_static_collected():
+            apart(collect_static)
         Gateway.sync_environment()
         self._create_owner()
         self._has_user = User.objects.exists()
@@ -92,6 +102,16 @@ class Command(BaseCommand):
         except OwnerExists:
             return
         self.stdout.write(f"Created the owner {owner['username']}.")
+
+
+def apart(work: Callable[[], object]) -> None:
+    """Have it done by a child, whose memory goes with it: a first start takes 50 MB for good else."""
+    connection.close()
+    if (child := os.fork()) == 0:
+        work()
+        sys.exit()
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        sys.exit(code)  # it has said why
 
 
 def raise_open_files() -> None:
