@@ -287,6 +287,38 @@ def test_markup_never_flashes(text: str, marks: str) -> None:
             assert mark not in state.replace("https://", "").replace("example.com", "")
 
 
+BEGUN = [
+    "A **bold** move",
+    "Some `code` and",
+    "A [link](https://x.y) then",
+    "See https://x.y and www.x.y, then",
+    "- one\n- **two** and",
+    "1. one\n\n2. two\n   - three",
+    "> a quote\n> of",
+    "## A heading",
+    "a * b < c & d",
+    "It costs $5 and",
+    "    code",
+    "| a | b |\n|---|---|\n| c | d",
+    "Слово",
+]
+ends = st.sampled_from(
+    " слово|s|, and|.|:|/|//|www|www.|http|://x.y|!|?|'|\"|(|)|-|=|+|1|. |  |;|%|🙂|日本|\u3000|…".split(
+        "|"
+    )
+)
+
+
+@given(st.sampled_from(BEGUN), st.lists(ends, min_size=1, max_size=8))
+def test_plain_words_are_shown_as_if_they_had_come_with_the_rest(
+    begun: str, words: list[str]
+) -> None:
+    growing, page = grown([begun])
+    for length, word in enumerate(words, 1):
+        page.apply(growing.grow(word))
+        assert page.html == grown([begun + "".join(words[:length])])[1].html
+
+
 @pytest.mark.parametrize("name", set(TEXTS) - {"definitions", "footnotes", "maths", "reserved"})
 def test_all_words_are_seen_while_a_reply_grows(name: str) -> None:
     text = TEXTS[name]

@@ -83,6 +83,9 @@ class Growing:
         self._units = 0  # UTF-16 units that a run shows
         self._is_line_start = True  # whether a run's tail starts a line
         self._definitions = ""
+        self._word = (
+            ""  # the last one, where it is known that the open unit shows it last, as it is
+        )
 
     @property
     def blocks(self) -> list[Block]:
@@ -99,9 +102,12 @@ class Growing:
         if not text:
             return []
         self.length += len(text)
-        self._tail += printable(text)
+        text = printable(text)
+        self._tail += text
         if isinstance(self._mode, _Run):
             patches = self._grow_run(self._mode)
+        elif (extended := self._extend(text)) is not None:
+            patches = extended
         elif isinstance(self._mode, _Items):
             patches = self._grow_items(self._mode)
         else:
@@ -132,6 +138,28 @@ class Growing:
             if patch.index < len(self._shown):
                 self._shown[patch.index].changed_at = length
         return patches
+
+    def _extend(self, text: str) -> list[Patch] | None:
+        """Puts plain words behind the last one: most deltas are nothing else, and need no parser.
+
+        None where only rendering can tell what they are.
+        """
+        word = self._word + text
+        if not (self._word and _WORDS.fullmatch(word)) or _MAY_LINK.search(word):
+            return None
+        shown = self._shown[self._open]
+        is_item = isinstance(self._mode, _Items)
+        html = shown.items[-1] if is_item else shown.head
+        ends = _ENDS.search(html)
+        if ends is None or not html.endswith(self._word, 0, ends.start()):
+            return None
+        self._word = word.rpartition(" ")[2]
+        html = html[: ends.start()] + text.rstrip(" ") + ends[0]
+        if not is_item:
+            shown.head = html
+            return [Patch("block", self._open, 0, html), *self._bounded()]
+        shown.items[-1] = html
+        return [Patch("item", self._open, len(shown.items) - 1, html), *self._bounded()]
 
     def _grow_block(self) -> list[Patch]:
         """Renders the open block anew, and whatever has begun after it."""
@@ -212,6 +240,7 @@ class Growing:
         pieces = pieces_of(source, is_open=not _CLOSES_CODE.search(raw))
         if pieces and source != raw and _ENDS_IN_CODE.search(pieces[-1].html):
             pieces = pieces_of(closed_code(raw), is_open=True)
+        self._word = _last_word(raw) if source == raw and pieces else ""
         above = context.count("\n")
         return [
             piece._replace(
@@ -327,6 +356,13 @@ class Growing:
             self._definitions += "".join(f"{d}\n\n" for d in _DEFINITION.findall(text))
 
 
+# What neither Markdown nor HTML makes anything of within a line; a link needs more to be told.
+_WORDS = re.compile(
+    r"[^\x00-\x1f\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000"
+    r"\\`*_\[\]<>&$~|@^#]+"
+)
+_MAY_LINK = re.compile(r":/|www\.", re.I)
+_ENDS = re.compile(r"\s*(?:</(?:p|li|ul|ol|blockquote|h[2-6])>\s*)+\Z")
 _CLOSES_CODE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\n[ \t>\n]*\Z", re.M)
 _ENDS_IN_CODE = re.compile(r"</code></pre></div>(?:</\w+>)*\Z")
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})([^\n]*)\n")
@@ -360,6 +396,12 @@ def _split(piece: Piece) -> tuple[str, list[str], str]:
         return html, [], ""
     ends = [*starts[1:], end]
     return html[: starts[0]], [html[a:b] for a, b in zip(starts, ends, strict=True)], html[end:]
+
+
+def _last_word(source: str) -> str:
+    """What the source ends in, if that is a plain word that can't be the beginning of a link."""
+    word = source[max(source.rfind(" "), source.rfind("\n")) + 1 :]
+    return word if _WORDS.fullmatch(word) and not _MAY_LINK.search(word) else ""
 
 
 def _units(text: str) -> int:
