@@ -29,12 +29,14 @@ async def test_a_reply_is_not_done_before_its_last_render_can_be_had(ended):
     """A long one is rendered in a thread, and its watchers wake for other reasons meanwhile."""
     process.logs = logs = MemoryLogs()
     logs.open(Cursor(ended.generation_id))
-    reply = LiveReply(ended.generation_id, ended)
+    reply, news = LiveReply(ended.generation_id, ended), asyncio.Event()
+    reply.wakes.add(news.set)
     try:
         logs.append(ended.generation_id, "", LONG)
         position = Position()
         while not position.text:
-            await reply.changed
+            await news.wait()
+            news.clear()
             _, position = reply.since(position)
         logs.append(ended.generation_id, "", FAR)
         logs.close(ended.generation_id)

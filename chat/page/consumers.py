@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError, InterfaceError
 
@@ -189,21 +190,28 @@ class Socket(AsyncWebsocketConsumer):
                 self._forget_question()
                 self._leave_all()
                 self._is_rung = True
-            if self._page is not None and self._unacked_bytes < WINDOW_BYTES:
+            if self._page is not None and self._has_room:
                 await self._update()
 
     async def _wait(self, until: float) -> None:
         """For a bell, a frame from the page, news of a followed reply, or the time."""
-        waits: list[asyncio.Future[None]] = [self._news]
-        if self._unacked_bytes < WINDOW_BYTES:
-            waits += [reply.changed for reply in self._following]
-            if self._is_rung and self._question is None:
-                until = min(until, self._not_before)
-        await asyncio.wait(
-            waits, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-        )
-        if self._news.done():
-            self._news = asyncio.get_running_loop().create_future()
+        if self._has_room and self._is_rung and self._question is None:
+            until = min(until, self._not_before)
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(max(0.0, until - time.monotonic()), self._poke)
+        try:
+            await self._news
+        finally:
+            alarm.cancel()
+        self._news = loop.create_future()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._unacked_bytes < WINDOW_BYTES
+
+    def _hear_reply(self) -> None:
+        if self._has_room:
+            self._poke()
 
     def _poke(self) -> None:
         if not self._news.done():
@@ -293,7 +301,7 @@ class Socket(AsyncWebsocketConsumer):
         for m in found.running:
             self._shown[str(m.uuid)] = m
             if all(reply.uuid != str(m.uuid) for reply in self._following):
-                reply = live_replies.watch(m.row)
+                reply = live_replies.watch(m.row, self._hear_reply)
                 is_afresh = reply.uuid in found.afresh
                 self._following[reply] = Position() if is_afresh else found.page.position_of(m.row)
         self._poke()
@@ -305,7 +313,7 @@ class Socket(AsyncWebsocketConsumer):
 
     async def _send_frame(self, content: dict[str, Any]) -> None:
         self._n += 1
-        text = json.dumps({"n": self._n, **content}, ensure_ascii=False, separators=(",", ":"))
+        text = msgspec.json.encode({"n": self._n, **content}).decode()
         size = len(text)
         self._sent.append((self._n, size, time.monotonic()))
         self._unacked_bytes += size
@@ -319,7 +327,7 @@ class Socket(AsyncWebsocketConsumer):
         del self._following[reply]
         self._told.pop(reply.uuid, None)
         self._shown.pop(reply.uuid, None)
-        live_replies.leave(reply)
+        live_replies.leave(reply, self._hear_reply)
 
 
 def _look_soon(_note: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ class _Flush:
 
 
 class LiveReply:
-    """One running reply: `changed` wakes its watchers, `is_done` says that the row is final."""
+    """One running reply: `wakes` are its watchers', `is_done` says that the row is final."""
 
     def __init__(self, generation: int, message: Message) -> None:
         self.generation = generation
@@ -55,8 +55,7 @@ class LiveReply:
         self.saved = True
         self.is_done = False
         self.is_broken = False  # the row is no continuation of what was shown: show it afresh
-        self.watchers = 0
-        self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wakes: set[Callable[[], None]] = set()
         self._reasoning = Growing()
         self._text = Growing()
         self._flush = 0
@@ -180,8 +179,8 @@ class LiveReply:
             self._wake()
 
     def _wake(self) -> None:
-        changed, self.changed = self.changed, asyncio.get_running_loop().create_future()
-        changed.set_result(None)
+        for wake in self.wakes:
+            wake()
 
 
 class LiveReplies:
@@ -190,18 +189,18 @@ class LiveReplies:
     def __init__(self) -> None:
         self._replies: dict[int, LiveReply] = {}
 
-    def watch(self, message: Message) -> LiveReply:
-        """Join the watchers of a running reply; to be given back by `leave`."""
+    def watch(self, message: Message, wake: Callable[[], None]) -> LiveReply:
+        """Have `wake` called whenever there is news of a running reply, until `leave`."""
         assert message.generation_id is not None
         reply = self._replies.get(message.generation_id)
         if reply is None:
             reply = self._replies[message.generation_id] = LiveReply(message.generation_id, message)
-        reply.watchers += 1
+        reply.wakes.add(wake)
         return reply
 
-    def leave(self, reply: LiveReply) -> None:
-        reply.watchers -= 1
-        if not reply.watchers:
+    def leave(self, reply: LiveReply, wake: Callable[[], None]) -> None:
+        reply.wakes.discard(wake)
+        if not reply.wakes:
             reply.task.cancel()
             self._replies.pop(reply.generation, None)
 

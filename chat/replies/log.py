@@ -94,17 +94,27 @@ class Log:
         self.saved = True
         self.closed = False
         self.lost = False  # nothing more will come from here, and the row knows better
-        # One future for all readers: a queue a reader would cost memory for each slow one.
-        self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes = 0
+        # One future for each reader that waits: a queue would cost memory for each slow one.
+        self._waiting: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
-        changed, self.changed = self.changed, asyncio.get_running_loop().create_future()
-        changed.set_result(None)
+        self._changes += 1
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            if not reader.done():  # cancelled
+                reader.set_result(None)
+
+    async def change(self) -> None:
+        """Returns once `wake` has been called."""
+        waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waits)
+        await waits
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
         told = ("", True)
         while True:
-            changed = self.changed
+            changes = self._changes
             reasoning = self.reasoning.since(cursor.reasoning)
             text = self.text.since(cursor.text)
             state = (self.note, self.saved)
@@ -123,8 +133,8 @@ class Log:
                     return
             if self.lost:
                 raise Gap
-            if changed is self.changed:
-                await asyncio.shield(changed)
+            if changes == self._changes:
+                await self.change()
 
 
 class MemoryLogs:

@@ -22,7 +22,7 @@ class Process:
     def __init__(self) -> None:
         self.logs: Logs | None = None
         self.runner: Runner | None = None
-        self.doorbell: "Doorbell | None" = None
+        self.doorbell: Doorbell | None = None
         self.is_draining = False
         # Whether what runs us lets replies finish before it ends; said by those who do.
         self.drains = False

@@ -313,7 +313,7 @@ class _Reader:
                 self._mirrors[cursor.generation] = mirror
                 self._wake()
             while not (mirror.is_begun or mirror.closed or mirror.lost):
-                await asyncio.shield(mirror.changed)
+                await mirror.change()
             if not mirror.is_begun:
                 raise Gap
             async for piece in mirror.follow(cursor):
