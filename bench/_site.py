@@ -1,0 +1,61 @@
+"""A server that the bench owns, with the bench's own process as its gateway."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench._gateway import Gateway, Stream
+from bench._measure import keep_to
+from bench._pages import Page
+from tests.server import ROOT, Client, Server
+
+SLOTS = 400
+
+
+class Site:
+    def __init__(self, server: Server, owner: Client, gateway: Gateway) -> None:
+        self.server = server
+        self.owner = owner
+        self.gateway = gateway
+
+    async def ask(self, count: int) -> tuple[list[Page], list[Stream]]:
+        """So many replies begun, each in a conversation of its own with a page that watches it."""
+        pages = []
+        for number in range(count):
+            asked = await asyncio.to_thread(self.owner.send, f"Question {number}", model="bench")
+            pages.append(await Page(self.owner, asked).open())
+        streams = await self.gateway.opened(count)
+        streams.sort(key=lambda stream: int(stream.question.split()[1]))
+        return pages, streams
+
+    def keep_server_to_one_core(self) -> None:
+        """And the bench to the other, so that the two don't wait for each other."""
+        if (os.cpu_count() or 1) > 1:
+            keep_to(self.server.pid, 0)
+            keep_to(os.getpid(), 1)
+
+
+@asynccontextmanager
+async def open_site(**env: str) -> AsyncIterator[Site]:
+    gateway = Gateway()
+    address = await gateway.listen()
+    with tempfile.TemporaryDirectory(prefix="potok-bench-") as data_dir:
+        keys = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-bench", "POTOK_DEMO": "0"}
+        # As the tests keep them: to compress them takes longer than all else of a first start.
+        if (ROOT / "build" / "static").exists():
+            shutil.copytree(ROOT / "build" / "static", Path(data_dir) / "static")
+        server = Server(Path(data_dir), keys | env)
+        try:
+            await asyncio.to_thread(server.start, 300)
+            owner = await asyncio.to_thread(server.visitor().set_up)
+            widen = f"Gateway.objects.update(slots={SLOTS})"
+            await asyncio.to_thread(
+                server.manage, "shell", "-v0", "-c", f"from chat.models import Gateway; {widen}"
+            )
+            yield Site(server, owner, gateway)
+        finally:
+            server.close()
