@@ -1,4 +1,4 @@
-"""The ASGI application: Django, the socket, and the built-in gateway beside them."""
+"""The ASGI application: Django, and beside it the socket, static files, the built-in gateway."""
 
 import os
 
@@ -19,6 +19,7 @@ from chat.demo.app import create_app  # noqa: E402
 from chat.doctor import probe  # noqa: E402
 from chat.page.consumers import Socket, close_all  # noqa: E402
 from chat.replies.process import process  # noqa: E402
+from chat.statics import StaticFiles  # noqa: E402
 
 sockets = {
     "/ws/": OriginValidator(Socket.as_asgi(), settings.ORIGINS),
@@ -29,6 +30,7 @@ demo = create_app(
     faults=settings.DEMO == "faults",
     streams_dir=Path(settings.STREAMS_DIR) if settings.STREAMS_DIR else None,
 )
+statics = StaticFiles()
 process.before_end(close_all)
 
 
@@ -47,6 +49,8 @@ async def application(
             await opened(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
+    elif statics.answers(scope["path"]):
+        await statics(scope, receive, send)
     elif scope["path"] == probe.HTTP_PATH:
         await probe.answer(scope, receive, send)
     else:

@@ -144,7 +144,6 @@ MIDDLEWARE = [
     "chat.logs.identified",
     "chat.page.middleware.probes",
     "django.middleware.security.SecurityMiddleware",
-    "chat.page.middleware.StaticFiles",
     "django.middleware.gzip.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

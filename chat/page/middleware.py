@@ -1,8 +1,6 @@
-"""Before any view: probes, static files, going down, a first visit, how its reader likes to read."""
+"""Before any view: probes, going down, a first visit, how its reader likes to read."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -10,7 +8,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 from chat.models import User
 from chat.models.people import time_zones
@@ -20,40 +17,6 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 # Where a browser says its time zone (static/js/sidebar.js), and keeps a theme for the login page.
 ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
 _has_user = False
-
-
-class StaticFiles(WhiteNoiseMiddleware):
-    """WhiteNoise with whole answers: its file iterators are synchronous, which ASGI warns about.
-
-    In a deploy a page of the next version may ask here: its process has collected beside ours.
-    """
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        url = request.path_info
-        if url not in self.files and (found := self._collected_since(url)) is not None:
-            return self.serve(found, request)
-        return super().__call__(request)
-
-    def _collected_since(self, url: str) -> Any:
-        if not (url.startswith(self.static_prefix) and self.url_is_canonical(url)):
-            return None
-        path = Path(self.static_root, url.removeprefix(self.static_prefix))
-        return self.get_static_file(str(path), url) if path.is_file() else None
-
-    @staticmethod
-    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
-        found = static_file.get_response(request.method, request.META)
-        body = b"" if found.file is None else found.file.read()
-        if found.file is not None:
-            found.file.close()
-        response = HttpResponse(body, status=int(found.status))
-        del response["Content-Type"]
-        # What never changes under its name is never asked for again, and needs nothing to be told by.
-        is_final = any("immutable" in value for _, value in found.headers)
-        for name, value in found.headers:
-            if not (is_final and name in ("ETag", "Last-Modified")):
-                response[name] = value
-        return response
 
 
 def probes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
