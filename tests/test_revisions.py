@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat.models import Call, Message, Picture, Revision
+from chat.models import Call, Conversation, Message, Picture, Revision
 from chat.models.conversations import Conflict
 from chat.models.parameters import Asked
 from chat.models.revisions import fork
@@ -68,7 +68,7 @@ def test_a_fork_has_the_way_to_its_message_and_nothing_else():
     assert copy.conversation.leaf == copy
     assert copy.conversation.asked == Asked("Be brief.", {"seed": 1})
     assert copy.conversation.forked_from == second
-    assert copy.conversation.title == conversation.title
+    assert copy.conversation.title == f"{conversation.title} (2)"
     assert (copy.model, copy.gateway, copy.status) == (second.model, second.gateway, "complete")
     assert [picture.kind for picture in copy.conversation.messages.all()[1].pictures.all()] == [
         "GIF"
@@ -81,6 +81,21 @@ def test_a_fork_has_the_way_to_its_message_and_nothing_else():
     assert branch(copy.conversation)[-2:] == ["four", "vier"]
     fresh(copy).regenerate()
     assert "four" not in branch(copy.conversation)
+
+
+@pytest.mark.parametrize(
+    ("title", "another"),
+    [
+        ("Ice", "Ice (2)"),
+        ("Ice (2)", "Ice (3)"),
+        ("Ice in (1990)", "Ice in (1990) (2)"),
+        ("x" * 200, "x" * 196 + " (2)"),
+    ],
+)
+def test_a_fork_is_told_from_what_it_was_forked_from(title, another):
+    message = answer(ask("one"), "eins")
+    Conversation.objects.filter(pk=message.conversation_id).update(title=title)
+    assert fork(fresh(message)).conversation.title == another
 
 
 def test_a_message_on_another_branch_is_forked_with_its_own_way():

@@ -1,5 +1,6 @@
 """A reply whose words a person changed, and a conversation that goes on elsewhere from a message."""
 
+import re
 from itertools import pairwise
 
 from django.db import models, transaction
@@ -61,7 +62,7 @@ def fork(message: Message) -> Message:
         raise Conflict
     conversation = Conversation.objects.create(
         owner=found.owner,
-        title=found.title,
+        title=_numbered(found.title),
         title_source=found.title_source,
         system_prompt=found.system_prompt,
         parameters=found.parameters,
@@ -73,6 +74,14 @@ def fork(message: Message) -> Message:
     search.put_titles([conversation.pk])
     search.put_messages([copy.pk for copy in copies])
     return copies[-1]
+
+
+def _numbered(title: str) -> str:
+    """`Ice` becomes `Ice (2)` and that `Ice (3)`: in a list the two are told apart."""
+    first = re.fullmatch(r"(.*) \((\d{1,2})\)", title, re.DOTALL)
+    words, number = (first[1], int(first[2]) + 1) if first else (title, 2)
+    ending = f" ({number})"
+    return f"{words[: 200 - len(ending)]}{ending}"
 
 
 def _copies(way: list[Message], conversation: Conversation, version: int) -> list[Message]:
