@@ -177,6 +177,19 @@ def test_5_6_a_reply_in_a_long_conversation_arrives_and_the_end_is_followed(
     assert page.locator("article:last-child").evaluate("e => e.outerHTML") == lived
 
 
+def test_5_6_who_reads_far_up_keeps_it_until_back_at_the_end(gateway, owner, page, own_long):
+    live(page, f"/c/{own_long}/")
+    wheel_up(page, question(page, 80))
+    held = articles(page)
+    gateway.reply("Over there.")
+    owner.send("From elsewhere", own_long)
+    expect(page.locator("article:last-child")).to_contain_text("Over there.")
+    assert set(held) < set(articles(page))
+    page.locator("#latest").click()
+    expect(page.locator("article")).to_have_count(HELD)
+    expect(page.locator("article:last-child")).to_be_in_viewport()
+
+
 def test_5_6_what_is_sent_from_the_middle_is_seen_at_the_end(gateway, owner, page, own_long):
     wanted = message_of(owner, own_long, "Question 20")
     gateway.reply("Here.")

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.gateway import Gateway
 from tests.script import Drop, Reasoning, Step, event
+from tests.server import Client
 
 RICH = """# Heading with *emphasis* and `code`
 
@@ -96,6 +97,45 @@ def test_a_page_that_streamed_ends_in_the_same_dom_as_a_fresh_load(
         expect(page.locator("[data-part=body].prose")).to_contain_text("The last words.")
     assert page.locator("#messages script").count() == 0
     assert_a_fresh_load_is_the_same(page)
+
+
+def test_a_page_that_outgrew_a_fresh_one_lets_go_of_its_oldest(
+    gateway: Gateway, owner: Client, page: Page
+) -> None:
+    conversation = owner.send("The first question")
+    owner.wait_for_reply(conversation, "complete")
+    owner.server.grow(conversation, 8)
+    live(page, f"/c/{conversation}/")
+    expect(page.locator("article")).to_have_count(18)
+    expect(page.locator("#earlier a")).to_have_count(0)
+    for number in (1, 2):
+        gateway.reply(*in_pieces(RICH, 100))
+        ask(page, f"One more, {number}")
+        ended = page.locator("[data-role=assistant][data-status=complete]:last-child")
+        expect(ended).to_contain_text("The last words.")
+        expect(page.locator("article").nth(-2)).to_contain_text(f"One more, {number}")
+    expect(page.locator("article")).to_have_count(20)
+    expect(page.locator("#earlier a")).to_have_count(1)
+    assert_a_fresh_load_is_the_same(page)
+
+
+def test_what_was_let_go_of_comes_back_by_scrolling_up(
+    gateway: Gateway, owner: Client, page: Page
+) -> None:
+    conversation = owner.send("The first question")
+    owner.wait_for_reply(conversation, "complete")
+    owner.server.grow(conversation, 9)
+    live(page, f"/c/{conversation}/")
+    gateway.reply(*in_pieces(RICH, 100))
+    ask(page, "One more")
+    expect(page.locator("[data-status=complete]:last-child")).to_contain_text("The last words.")
+    expect(page.locator("article")).to_have_count(20)
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, -50_000)
+    expect(page.locator("article")).to_have_count(22)
+    asked = ["The first question", *(f"Question {n}" for n in range(1, 10)), "One more"]
+    assert page.locator(".words").all_inner_texts() == asked
+    expect(page.locator("#earlier a")).to_have_count(0)
 
 
 def test_a_reload_midway_and_a_second_tab_show_everything_so_far_and_go_on(

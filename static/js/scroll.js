@@ -1,6 +1,7 @@
 // Keeps the end in view while text arrives, until the reader leaves it. Growth of the page never
 // counts as leaving, and only the reader's own way back to the end counts as returning. What is
-// loaded above leaves the reader where they are.
+// loaded above leaves the reader where they are. Who is at the end of a conversation that has grown
+// holds what a page loaded afresh would: its newest messages.
 const NEAR_PX = 8
 const BACKWARDS = new Set(["PageUp", "Home", "ArrowUp"])
 const AHEAD = "100%"
@@ -10,7 +11,10 @@ class FollowScroll extends HTMLElement {
     this.messages = this.querySelector("#messages")
     this.latest = document.getElementById("latest")
     this.top = 0
+    this.hasGrown = false
+    this.end = this.messages.lastElementChild?.id
     this.follow(!this.find())
+    new MutationObserver(() => this.grown()).observe(this.messages, { childList: true })
     const growth = new ResizeObserver(() => this.follow(this.following))
     growth.observe(this.messages)
     growth.observe(this)
@@ -38,8 +42,33 @@ class FollowScroll extends HTMLElement {
 
   follow(following) {
     this.following = following && this.hasEnd
-    if (this.following) this.scrollTop = this.scrollHeight
+    if (this.following) {
+      this.shed()
+      this.scrollTop = this.scrollHeight
+    }
     this.showLatest()
+  }
+
+  grown() {
+    const end = this.messages.lastElementChild?.id
+    this.hasGrown ||= this.end !== end
+    this.end = end
+    if (this.following) this.shed()
+  }
+
+  /** Lets go of the oldest messages, and of none that is being used. */
+  shed() {
+    const surplus = [...this.messages.children].slice(0, -Number(this.dataset.newest))
+    const isUsed = (article) => article.matches(":has(:focus, .edit)")
+    if (!this.hasGrown || !surplus.length || surplus.some(isUsed)) return
+    this.hasGrown = false
+    surplus.forEach((article) => article.remove())
+    const { message } = this.messages.firstElementChild.dataset
+    const edge = document.getElementById("edge").innerHTML
+    const address = document.getElementById("state").dataset.address
+    const html = edge.replaceAll(/"[^"]*\?before=-"/g, `"${address}?before=${message}"`)
+      .replace('data-edge="-"', `data-edge="${message}"`)
+    htmx.swap("#earlier", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 })
   }
 
   toEnd() {
@@ -89,7 +118,8 @@ class FollowScroll extends HTMLElement {
   scrolled() {
     const isDownwards = this.scrollTop >= this.top
     this.top = this.scrollTop
-    if (isDownwards && this.isAtEnd && this.hasEnd && !this.selecting()) this.following = true
+    const isBack = isDownwards && this.isAtEnd && this.hasEnd && !this.selecting()
+    if (isBack && !this.following) this.follow(true)
     this.showLatest()
   }
 

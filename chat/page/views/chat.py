@@ -191,6 +191,7 @@ def page(
     context = {
         "conversation": conversation,
         "window": part,
+        "newest": window.MESSAGES,
         "total": usage.of_conversation(conversation) if conversation else None,
         "thread": thread,
         "sidebar": listed or listing(request.user),
