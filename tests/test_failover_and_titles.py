@@ -93,6 +93,18 @@ def test_a_title_model_names_a_conversation_once_and_is_counted_apart(titling, g
     assert len(gateway.calls) == 3
 
 
+def test_what_a_title_took_is_in_the_conversations_total(titling, gateway):
+    used = {"prompt_tokens": 1000, "completion_tokens": 45, "total_tokens": 1045}
+    gateway.reply("Scattered.", usage=used, when=lambda call: call.json.get("stream"))
+    gateway.refuse(200, TITLED)
+    conversation = titling.send("Why is the sky blue?")
+    titling.wait_for_reply(conversation, "complete")
+    until(lambda: title_of(titling, conversation) == "Небо и свет", "the title is there")
+    page = titling.get(f"/c/{conversation}/").text
+    assert "1,100 tokens" in re.search(r'<p id="total".*?</p>', page, re.DOTALL)[0]
+    assert titling.last(conversation)["usage"]["total_tokens"] == 1045
+
+
 def test_a_title_model_that_refuses_a_parameter_is_asked_without_it_from_then_on(titling, gateway):
     gateway.reply("Light is scattered.", when=lambda call: call.json.get("stream"))
     gateway.refuse(400, {"error": {"code": "unsupported_parameter", "param": "max_tokens"}})

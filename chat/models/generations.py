@@ -425,6 +425,10 @@ class Call(models.Model):
 
     generation = models.ForeignKey(Generation, models.SET_NULL, null=True, related_name="calls")
     message = models.ForeignKey(Message, models.SET_NULL, null=True, related_name="calls")
+    # Whose title it was asked for; a reply's calls are found by their message.
+    conversation = models.ForeignKey(
+        Conversation, models.SET_NULL, null=True, related_name="title_calls"
+    )
     gateway = models.ForeignKey(Gateway, models.SET_NULL, null=True, related_name="+")
     gateway_slug = models.CharField(_("gateway"), max_length=50)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
@@ -548,7 +552,7 @@ class Call(models.Model):
     @classmethod
     def begin_title(cls, conversation: Conversation, gateway: Gateway, model: str) -> "Call":
         by = _by(conversation.owner, gateway, model)
-        return cls.objects.create(purpose=cls.Purpose.TITLE, **by)
+        return cls.objects.create(purpose=cls.Purpose.TITLE, conversation=conversation, **by)
 
     @classmethod
     def begin_check(cls, user: Any, gateway: Gateway, model: str) -> "Call":

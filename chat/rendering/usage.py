@@ -1,5 +1,6 @@
 """What a reply used: its calls added up, with unknown kept apart from nothing."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -35,7 +36,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Total:
-    """What a conversation has used, on all its branches, deleted messages included.
+    """What a conversation has used, on all its branches, deleted messages and its title included.
 
     `costs` by currency, which are never added together. Something is left out of a sum where it is
     not known (`≥`), or is a guess (`≈`).
@@ -64,14 +65,23 @@ _SUMS = {
 
 
 def of_conversation(conversation: Conversation) -> Total | None:
-    """In one query; None where nothing is known to have been used."""
-    calls = Call.objects.filter(message__conversation=conversation).order_by()
-    rows = list(calls.values("currency").annotate(**_SUMS).order_by("currency"))
+    """In two queries, each by its own index; None where nothing is known to have been used."""
+    rows = [
+        row
+        for calls in (
+            Call.objects.filter(message__conversation=conversation),
+            conversation.title_calls.all(),
+        )
+        for row in calls.order_by().values("currency").annotate(**_SUMS)
+    ]
 
     def added(name: str) -> int:
         return sum(int(row[name] or 0) for row in rows)
 
-    costs = [(Decimal(int(row["nano"])) / NANO, row["currency"]) for row in rows if row["nano"]]
+    nano: Counter[str] = Counter()
+    for row in rows:
+        nano[row["currency"]] += int(row["nano"] or 0)
+    costs = [(Decimal(sum_) / NANO, currency) for currency, sum_ in sorted(nano.items()) if sum_]
     if not (added("total") or costs):
         return None
     return Total(
