@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.server import Client, Server
 from tests.waiting import until
@@ -53,6 +53,24 @@ def test_5_7_shift_enter_breaks_the_line_and_ctrl_enter_sends(gateway, page):
     text_field(page).press("Control+Enter")
     page.locator(ENDED).wait_for()
     assert gateway.calls[-1].prompt == "One\nTwo"
+
+
+def test_5_7_over_a_slow_network_a_send_is_seen_to_be_on_its_way_and_goes_once(gateway, page):
+    live(page)
+    held: list[Route] = []
+    page.route("**/messages/", held.append)
+    ask(page, "A long way")
+    ring = "e => getComputedStyle(e, '::before').content"
+    expect(page.locator("#composer.htmx-request [name=send]")).to_have_count(1)
+    assert page.locator("[name=send]").evaluate(ring) == '""'
+    text_field(page).press("Enter")
+    expect(text_field(page)).to_have_value("A long way")
+    (route,) = held
+    route.continue_()
+    page.locator(ENDED).wait_for()
+    expect(text_field(page)).to_have_value("")
+    assert page.locator("[name=send]").evaluate(ring) == "none"
+    assert (len(held), len(gateway.calls)) == (1, 1)
 
 
 def test_5_7_a_setting_swaps_enter_and_shift_enter(gateway, server, open_page):
@@ -219,7 +237,7 @@ def test_5_8_a_conversation_goes_on_elsewhere_from_any_reply(gateway, answered):
     here = answered.url
     answered.locator(f"{REPLY} [name=fork]").click()
     expect(answered).not_to_have_url(here)
-    expect(answered.locator("#title")).to_have_text("A question")
+    expect(answered.locator("#title")).to_have_text("A question (2)")
     expect(answered.locator(ENDED)).to_contain_text("First answer.")
     ask(answered, "And here?")
     expect(answered.locator(ENDED)).to_contain_text("Elsewhere.")
@@ -384,21 +402,82 @@ def test_5_9_without_javascript_the_models_are_a_page_that_leads_to_a_chat(price
     expect(page.locator("#model")).to_have_value("priced")
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-def test_5_8_a_reply_is_asked_of_another_model(gateway, owner, open_page, scripts):
-    gateway.reply("First answer.")
+def test_5_8_what_was_typed_into_a_change_outlives_escape(gateway, answered):
+    words = answered.locator(".edit textarea")
+    text_field(answered).press("ArrowUp")
+    expect(words).to_be_focused()
+    words.fill("A long and careful question")
+    words.press("Escape")
+    expect(words).to_have_count(0)
+    answered.locator("[data-role=user] [name=edit]").click()
+    expect(words).to_have_value("A long and careful question")
+    gateway.reply("Second answer.")
+    words.press("Enter")
+    expect(answered.locator(ENDED)).to_contain_text("Second answer.")
+    answered.locator("[data-role=user] [name=edit]").click()
+    expect(words).to_have_value("A long and careful question")
+    words.fill("A question")
+    words.press("Escape")
+    answered.locator("[name=branch-prev]").first.click()
+    expect(answered.locator(ENDED)).to_contain_text("First answer.")
+    answered.locator("[data-role=user] [name=edit]").click()
+    expect(words).to_have_value("A question")
+
+
+@pytest.fixture
+def failed(gateway, owner) -> str:
+    """A conversation whose reply failed: there another model is wanted most."""
+    gateway.refuse(400, {"error": {"message": "no"}})
     conversation = owner.send("A question")
-    owner.wait_for_reply(conversation, "complete")
-    page = open_page(owner, java_script_enabled=scripts)
-    page.goto(f"/c/{conversation}/")
-    if scripts:
-        page.locator("body[data-connection=live]").wait_for()
+    owner.wait_for_reply(conversation, "failed")
+    return conversation
+
+
+def test_5_8_a_reply_is_asked_of_another_model_found_by_typing(failed, gateway, owner, page):
+    page.goto(f"/c/{failed}/")
+    page.locator("body[data-connection=live]").wait_for()
+    page.locator("[name=regenerate-with]").click()
+    field = page.get_by_role("combobox", name="Model").and_(page.locator("#another"))
+    expect(field).to_be_focused()
+    options = page.locator("#another-list [role=option]")
+    everything = options.count()
+    page.keyboard.type("DEMO-FA")
+    expect(options).to_have_count(1)
+    assert everything > 1
+    page.keyboard.press("ArrowDown")
+    expect(field).to_have_attribute("aria-activedescendant", options.get_attribute("id"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask")).to_be_hidden()
+    until(lambda: owner.last(failed)["model"] == "demo-fast", "another model is asked")
+    assert owner.wait_for_reply(failed, "complete")["gateway"] == "demo"
+    expect(page.locator(f"{REPLY} .versions")).to_contain_text("2/2")
+    assert len(gateway.calls) == 1
+
+
+def test_5_8_a_click_marks_a_model_and_escape_asks_nobody(failed, owner, page):
+    page.goto(f"/c/{failed}/")
+    page.locator("body[data-connection=live]").wait_for()
+    page.locator("[name=regenerate-with]").click()
+    option = page.locator("#another-list [role=option]").filter(has_text="demo-fast").first
+    option.click()
+    expect(page.locator("#another")).to_have_value("demo-fast")
+    expect(option).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    expect(page.locator("#ask")).to_be_hidden()
+    page.locator("[name=regenerate-with]").click()
+    page.locator("#another-list [role=option]").filter(has_text="demo-fast").first.click()
+    page.get_by_role("button", name="Ask", exact=True).click()
+    until(lambda: owner.last(failed)["model"] == "demo-fast", "another model is asked")
+    assert len(owner.export(failed)["messages"]) == 3
+
+
+def test_5_8_without_javascript_another_model_is_picked_from_a_list(failed, owner, open_page):
+    page = open_page(owner, java_script_enabled=False)
+    page.goto(f"/c/{failed}/")
     page.locator("[name=regenerate-with]").click()
     page.get_by_role("listbox", name="Model").select_option("demo demo-fast")
     page.get_by_role("button", name="Ask", exact=True).click()
-    until(lambda: owner.last(conversation)["model"] == "demo-fast", "another model is asked")
-    assert owner.wait_for_reply(conversation, "complete")["gateway"] == "demo"
-    if not scripts:
-        page.reload()
+    until(lambda: owner.last(failed)["model"] == "demo-fast", "another model is asked")
+    assert owner.wait_for_reply(failed, "complete")["gateway"] == "demo"
+    page.reload()
     expect(page.locator(f"{REPLY} .versions")).to_contain_text("2/2")
-    assert len(gateway.calls) == 1

@@ -196,6 +196,11 @@ class Shown:
         return ended and not self.is_read_only
 
     @property
+    def can_ask_another(self) -> bool:
+        """By another model: of a failed reply there may be nothing better to do."""
+        return self.row.is_reply and not self.is_open and not self.is_read_only
+
+    @property
     def can_rate(self) -> bool:
         return self.row.is_reply and bool(self.text) and not self.is_open and not self.is_read_only
 

@@ -1,15 +1,26 @@
-// The form over a question that is being edited: it keeps its text until the server has it.
+// The form over a message that is being changed. Its words outlive a cancel: they are there again when
+// the form is, until the server has them.
 const messages = document.getElementById("messages")
+const kept = new Map()
 
 function cancel(form) {
   const article = form.closest("article")
+  const text = form.querySelector("textarea")
+  if (text.value === text.defaultValue) kept.delete(text.id)
+  else kept.set(text.id, text.value)
   form.remove()
   article.querySelector("[name=edit]")?.focus()
 }
 
 messages.addEventListener("htmx:afterSettle", () => {
   const text = messages.querySelector(".edit textarea:focus")
-  text?.setSelectionRange(text.value.length, text.value.length)
+  if (!text) return
+  text.value = kept.get(text.id) ?? text.value
+  text.setSelectionRange(text.value.length, text.value.length)
+})
+
+messages.addEventListener("htmx:beforeOnLoad", ({ target, detail }) => {
+  if (target.matches(".edit") && detail.xhr.status < 400) kept.delete(target.querySelector("textarea").id)
 })
 
 messages.addEventListener("click", (event) => {

@@ -1,12 +1,15 @@
-// The model field as a combobox over its datalist: typed or picked, by keyboard or pointer; and the
-// star, which keeps its model among the favourites.
+// The model field as a combobox over the page's datalist: typed or picked, by keyboard or pointer; and
+// the star, which keeps its model among the favourites. In a dialog the list is open all the time.
+const offered = () => document.getElementById("models")
+
 class ModelPicker extends HTMLElement {
   connectedCallback() {
-    this.input = this.querySelector("input")
+    this.input = this.querySelector("[name=model]")
     this.popup = this.querySelector(".models")
     this.list = this.querySelector("[role=listbox]")
     this.star = this.querySelector("[name=keep]")
     this.gateway = this.input.form.elements.namedItem("gateway")
+    this.stays = "stays" in this.dataset
     this.input.removeAttribute("list")
     this.input.role = "combobox"
     this.input.ariaAutoComplete = "list"
@@ -14,26 +17,35 @@ class ModelPicker extends HTMLElement {
     this.input.setAttribute("aria-controls", this.list.id)
 
     this.input.addEventListener("focus", () => this.input.select())
-    this.input.addEventListener("click", () => this.open(""))
+    this.input.addEventListener("click", () => this.stays || this.open(""))
     this.input.addEventListener("blur", () => this.close())
     this.input.addEventListener("input", () => {
       this.gateway.value = ""
       this.open(this.input.value)
       this.shine()
     })
-    this.addEventListener("htmx:afterRequest", () => {
-      this.shine()
-      if (!this.isOpen) return
-      const marked = this.marked?.dataset
-      this.open(this.words)
-      const isSame = ({ dataset }) => dataset.value === marked?.value && dataset.gateway === marked?.gateway
-      if (marked) this.mark(this.options.find(isSame))
-    })
+    document.addEventListener("htmx:load", this.refresh)
     this.shine()
     this.input.addEventListener("keydown", (event) => this.pressed(event))
     // Not click: the field would lose the focus first, and the list with it.
     this.list.addEventListener("pointerdown", (event) => event.preventDefault())
     this.list.addEventListener("click", (event) => this.pick(event.target.closest("[role=option]")))
+    if (this.stays) this.open("")
+  }
+
+  disconnectedCallback() {
+    document.removeEventListener("htmx:load", this.refresh)
+  }
+
+  /** Prices or favourites have come: the list again, with the same one marked. */
+  refresh = ({ target }) => {
+    if (target.id !== "models") return
+    this.shine()
+    if (!this.isOpen) return
+    const marked = this.marked?.dataset
+    this.open(this.words)
+    const isSame = ({ dataset }) => dataset.value === marked?.value && dataset.gateway === marked?.gateway
+    if (marked) this.mark(this.options.find(isSame))
   }
 
   get isOpen() {
@@ -41,11 +53,12 @@ class ModelPicker extends HTMLElement {
   }
 
   get choices() {
-    return [...this.querySelectorAll("option")]
+    return [...offered().options]
   }
 
   /** The star stands by a model's name, filled if that is a favourite. */
   shine() {
+    if (!this.star) return
     const { value } = this.input
     const gateway = this.gateway.value
     const isSame = (choice) => choice.value === value && [choice.dataset.gateway, ""].includes(gateway)
@@ -58,7 +71,7 @@ class ModelPicker extends HTMLElement {
   open(words) {
     this.words = words
     // Prices come when somebody looks.
-    htmx.trigger(this.querySelector("datalist"), "potok:open")
+    htmx.trigger(offered(), "potok:open")
     const wanted = words.trim().toLowerCase()
     const found = this.choices.filter((choice) => choice.value.toLowerCase().includes(wanted))
     const groups = new Map()
@@ -67,7 +80,7 @@ class ModelPicker extends HTMLElement {
       const label = isKept ? this.list.dataset.favourites : choice.textContent
       const key = isKept ? "" : choice.dataset.gateway
       if (!groups.has(key)) groups.set(key, this.group(label))
-      groups.get(key).append(this.option(choice, `model-${number}`))
+      groups.get(key).append(this.option(choice, `${this.input.id}-${number}`))
     }
     this.list.replaceChildren(...groups.values())
     this.list.hidden = !found.length
@@ -118,6 +131,7 @@ class ModelPicker extends HTMLElement {
   }
 
   close() {
+    if (this.stays) return
     this.popup.hidden = true
     this.input.ariaExpanded = "false"
     this.input.removeAttribute("aria-activedescendant")
@@ -125,6 +139,7 @@ class ModelPicker extends HTMLElement {
 
   pick(option) {
     if (!option) return
+    if (this.stays) this.mark(option)
     this.input.value = option.dataset.value
     this.gateway.value = option.dataset.gateway
     this.input.dispatchEvent(new Event("change", { bubbles: true }))
@@ -133,6 +148,7 @@ class ModelPicker extends HTMLElement {
   }
 
   leave() {
+    if (this.stays) return
     this.close()
     this.input.form.elements.namedItem("text").focus()
   }
@@ -143,7 +159,8 @@ class ModelPicker extends HTMLElement {
       event.preventDefault()
       if (this.isOpen && this.marked) this.pick(this.marked)
       else this.leave()
-    } else if (event.key === "Escape" && this.isOpen) {
+      if (this.stays) this.input.form.requestSubmit()
+    } else if (event.key === "Escape" && this.isOpen && !this.stays) {
       event.preventDefault()
       this.close()
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {

@@ -82,9 +82,11 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
 def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
     """GET: by which model; POST: another version of the reply, by the same one unless one is named."""
     if request.method != "POST":
-        template = "_regenerate.html" if request.htmx else "regenerate.html"
         context = {"message": message, "client_key": str(uuid.uuid4())}
-        return render(request, template, context | {"offers": offers(request.user)})
+        if request.htmx:
+            return render(request, "_regenerate.html", context)
+        # Without a script there is nothing that could look through the page's list.
+        return render(request, "regenerate.html", context | {"offers": offers(request.user)})
     form = PlaceForm(request.POST, user=request.user)
     if not form.is_valid():
         return refused(request, 422, form.first_error(), message.conversation)
