@@ -469,3 +469,9 @@ def test_a_server_with_neither_demo_nor_gateway_says_so(start_server):
     assert "No gateway is set up" in answer.text
     assert "Anybody there?</textarea>" in answer.text
     assert server.visitor().get("/demo/v1/models").status_code == 404
+    # Whoever may add one is led there; nobody else is.
+    assert owner.get("/admin/chat/gateway/add/").status_code == 200
+    assert 'href="/admin/chat/gateway/add/"' in owner.get("/").text
+    member = server.add_user("member").get("/").text
+    assert "Whoever runs this installation has to add one first." in member
+    assert "/admin/" not in member
