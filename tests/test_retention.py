@@ -173,6 +173,8 @@ def test_a_purged_conversation_leaves_its_calls_and_nothing_else():
     Score.objects.create(message=reply, name="accuracy", value=1)
     Command.once(lambda: reply, user=reply.conversation.owner, name="send", key="k")
     grow(reply.conversation, 700)  # further down than Python recurses
+    title = Call.begin_title(reply.conversation, reply.gateway, "m")
+    Call.end(CallEnd(title.pk, error_message="you said: private"))
     reply.conversation.delete_for_owner()
     Conversation.objects.update(deleted_at=timezone.now() - 8 * DAY)
     rule(deleted_days=7)
@@ -180,6 +182,8 @@ def test_a_purged_conversation_leaves_its_calls_and_nothing_else():
     found = purge()
 
     assert (found.conversations, found.messages) == (1, 2 + 1400)
+    titled = Call.objects.get(pk=title.pk)
+    assert (titled.conversation, titled.error_message) == (None, "")
     for model in (Conversation, Message, Generation, Tally, Revision, Feedback, Score, Picture):
         assert not model.objects.exists(), model
     assert not Command.objects.exists()

@@ -31,6 +31,7 @@ def remove(conversations: Iterable[int]) -> Counter[str]:
     Generation.stop_all(Generation.objects.filter(conversation__in=pks))
     messages = Message.objects.filter(conversation__in=pks)
     _forget_errors(messages)
+    Call.objects.filter(conversation__in=pks).exclude(error_message="").update(error_message="")
     # Else Django would walk down each branch a message at a time, and no further than Python recurses.
     messages.update(parent=None, chosen=None)
     _total, tables = Conversation.objects.filter(pk__in=pks).delete()
