@@ -230,13 +230,18 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 # For fonts and such that a page of another origin loads: ours are for our own.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
-if email_url := _text("EMAIL_URL"):
+email_url = _text("EMAIL_URL")
+SENDS_MAIL = bool(email_url)
+EMAIL_TIMEOUT = 10
+if email_url:
     try:
         vars().update(environ.Env.email_url_config(email_url))
     except (KeyError, ValueError, ImproperlyConfigured):
         raise ImproperlyConfigured(
             "EMAIL_URL must be such as smtp+tls://user:password@mail.example.org:587."
         ) from None
+_mail_user = str(vars().get("EMAIL_HOST_USER") or "")
+DEFAULT_FROM_EMAIL = _mail_user if "@" in _mail_user else f"potok@{urlsplit(ORIGINS[0]).hostname}"
 
 # --- security ----------------------------------------------------------------------------------
 
@@ -280,6 +285,11 @@ DRAIN_S = _number("POTOK_DRAIN_S", 20)
 LEASE_S = _number("POTOK_LEASE_S", 10, 1)
 MAX_MESSAGE_CHARS = int(_number("POTOK_MAX_MESSAGE_CHARS", 200_000, 1))
 MAX_REPLY_BYTES = int(_number("POTOK_MAX_REPLY_BYTES", 2_000_000, 1))
+# Of one person: the replies that run at once, others of theirs wait; and what they may ask for a minute.
+REPLIES_AT_ONCE = int(_number("POTOK_REPLIES_AT_ONCE", 100, 1))
+REQUESTS_A_MINUTE = int(_number("POTOK_REQUESTS_A_MINUTE", 120, 0))
+# Whether budgets may warn a server of this machine or of the local network, over plain http too.
+PRIVATE_WEBHOOKS = _one_of("POTOK_PRIVATE_WEBHOOKS", "0", ("0", "1")) == "1"
 METRICS_TOKEN = _text("METRICS_TOKEN")
 # Whether staff whose role allows it may read others' conversations: yes, with a reason each, no.
 STAFF_READING = _one_of("POTOK_STAFF_READING", "1", ("0", "1", "reason"))

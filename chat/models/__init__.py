@@ -5,6 +5,8 @@ from .people import User
 from .gateways import Gateway  # isort: skip  (foreign keys read top to bottom)
 from .language_models import Favourite, LanguageModel  # isort: skip
 from .balances import Balance
+from .budgets import Allowance, Budget
+from .charges import Charge
 from .commands import Command
 from .conversations import Conversation, Message
 from .day_tallies import DayTally, FirstToken
@@ -13,6 +15,7 @@ from .feedback import Feedback, Score
 from .generations import Call, Generation
 from .holds import Hold
 from .logins import LoginAttempt
+from .notices import Notice
 from .pictures import Picture
 from .prices import Listed, Price
 from .rates import Rate
@@ -22,9 +25,12 @@ from .revisions import Revision
 from .tallies import Tally
 
 __all__ = [
+    "Allowance",
     "Backup",
     "Balance",
+    "Budget",
     "Call",
+    "Charge",
     "Command",
     "Conversation",
     "DayTally",
@@ -39,6 +45,7 @@ __all__ = [
     "Listed",
     "LoginAttempt",
     "Message",
+    "Notice",
     "Picture",
     "Price",
     "Purge",

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 RUNNERS = "runners"
+NOTICES = "notices"
 LOST = "lost"  # rung here while bells from elsewhere may not be heard: look yourself
 CHANNEL = f"{settings.REDIS_PREFIX}:bells"
 TIMEOUT_S = 1.0

@@ -477,9 +477,13 @@ class Message(models.Model):
     # --- commands -----------------------------------------------------------------------------
 
     def queue(self, kind: str, waits_for: "Message | None" = None) -> None:
-        """Ask for a (further) attempt at this reply, within the caller's transaction."""
+        """Ask for a (further) attempt at this reply, within the caller's transaction.
+
+        Raises TooManyRequests, where its owner asks faster than people may.
+        """
         from .generations import Generation
 
+        Generation.check_rate(self.conversation.owner_id)
         self.generation = Generation.objects.create(
             kind=kind,
             message=self,

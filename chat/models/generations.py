@@ -1,7 +1,7 @@
 """Generations, the truth about each attempt at a reply, and the calls that they made.
 
     queued -> streaming -> complete | stopped | failed | interrupted
-    queued -> stopped
+    queued -> stopped | failed (a budget can't pay for it)
 
 A claim has one winner, and only the holder of a generation's fence may write under it. Every write
 of a running reply is conditional on the fence and on what is saved already, so that a write which is
@@ -11,8 +11,10 @@ tried again, after an answer that got lost, never doubles a word.
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from math import ceil
 from typing import Any
 
 from django.conf import settings
@@ -22,15 +24,18 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import bells, search
+from .budgets import Budget, OverBudget, Refusal, Weight
+from .charges import Charge
 from .conversations import Conversation, Message
 from .day_tallies import DayTally
 from .gateways import MAX_MODEL_NAME, Gateway
 from .money import NANO
+from .notices import Notice
 from .pictures import Picture
 from .prices import Price, bill
 from .tallies import Tally
 
-REPLIES_AT_ONCE_PER_USER = 100
+MINUTE = timedelta(minutes=1)
 Status = Message.Status
 
 # What each running reply costs five times a second; made of expressions anew it costs ten times that.
@@ -44,6 +49,14 @@ _APPEND = """
     UPDATE chat_message SET reasoning = reasoning || %s, text = text || %s
     WHERE generation_id = %s AND deleted_at IS NULL
 """
+
+
+class TooManyRequests(Exception):
+    """Somebody asks for more than POTOK_REQUESTS_A_MINUTE; `wait_s` until one more fits."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,7 @@ class Outcome:
     error_message: str = ""
     error_reason: str = ""
     error_seconds: float | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,11 @@ class Generation(models.Model):
     error_message = models.CharField(max_length=1000, blank=True)
     error_reason = models.CharField(max_length=40, blank=True)
     error_seconds = models.FloatField(null=True)
+    # The fields of the Refusal of a budget.
+    refusal = models.JSONField(null=True)
+    # Whether something is held for it, or was; and how long its reply may then be at most.
+    is_charged = models.BooleanField(default=False, db_default=False)
+    allowed_tokens = models.BigIntegerField(null=True)
     queued_at = models.DateTimeField(default=timezone.now)
     claimed_at = models.DateTimeField(null=True)
     first_delta_at = models.DateTimeField(null=True)
@@ -157,6 +176,7 @@ class Generation(models.Model):
                 name="generation_interrupted",
                 condition=Q(status=Status.INTERRUPTED),
             ),
+            models.Index(fields=["user", "queued_at"], name="generation_rate"),
         ]
         permissions = [("stop_generation", "Can stop somebody's reply")]
         constraints = [
@@ -170,20 +190,42 @@ class Generation(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.pk} {self.status}"
 
+    @classmethod
+    def check_rate(cls, user: int) -> None:
+        """Raises TooManyRequests where this person has asked for as much as a minute may bring."""
+        limit, now = settings.REQUESTS_A_MINUTE, timezone.now()
+        # One that a clock which was set back has put into the future is no reason to wait for it.
+        lately = cls.objects.filter(user=user, queued_at__range=(now - MINUTE, now + MINUTE))
+        last = lately.order_by("-queued_at").values_list("queued_at", flat=True)
+        if limit and (oldest := last[limit - 1 : limit].first()):
+            raise TooManyRequests(max(1, ceil((oldest + MINUTE - now).total_seconds())))
+
     # --- claiming -----------------------------------------------------------------------------
 
     @classmethod
-    def claim(cls, owner: str, full_gateways: Iterable[int] = ()) -> "Generation | None":
-        """Take the oldest reply that may run, or None. Only the taker may write it from then on."""
+    def claim(
+        cls,
+        owner: str,
+        full_gateways: Iterable[int] = (),
+        weigh: "Callable[[Generation], Weight | None]" = lambda _: Weight(0, 0),
+    ) -> "Generation | None":
+        """Take the oldest reply that may run, or None. Only the taker may write it from then on.
+
+        `weigh` says what it may use, of which a budget holds as much; None where it won't be called.
+        One that a budget can't pay for ends, and the next is looked at.
+        """
         # An idle runner asks every second, and a transaction would lock out SQLite's writers.
         if not cls.objects.filter(status=Status.QUEUED).exists():
             return None
-        try:
-            with transaction.atomic():
-                return cls._claim(owner, full_gateways)
-        except IntegrityError:
-            # Another runner began a reply in the same conversation between our look and our write.
-            return None
+        while True:
+            try:
+                with transaction.atomic():
+                    found = cls._claim(owner, full_gateways, weigh)
+            except IntegrityError:
+                # Another runner began a reply in the same conversation between our look and our write.
+                return None
+            if found is None or found.status == Status.STREAMING:
+                return found
 
     @classmethod
     def unbegun(cls, owner: str, running: Iterable[int]) -> "Generation | None":
@@ -192,10 +234,15 @@ class Generation(models.Model):
         return mine.exclude(pk__in=list(running)).first()
 
     @classmethod
-    def _claim(cls, owner: str, full_gateways: Iterable[int]) -> "Generation | None":
+    def _claim(
+        cls,
+        owner: str,
+        full_gateways: Iterable[int],
+        weigh: "Callable[[Generation], Weight | None]",
+    ) -> "Generation | None":
         running = cls.objects.filter(status=Status.STREAMING)
         busy_users = (
-            running.values("user").annotate(n=Count("id")).filter(n__gte=REPLIES_AT_ONCE_PER_USER)
+            running.values("user").annotate(n=Count("id")).filter(n__gte=settings.REPLIES_AT_ONCE)
         )
         ready = (
             cls.objects.filter(status=Status.QUEUED, conversation__deleted_at=None)
@@ -203,6 +250,7 @@ class Generation(models.Model):
             .exclude(Exists(running.filter(conversation=OuterRef("conversation"))))
             .exclude(user__in=busy_users.values("user"))
             .exclude(gateway__in=list(full_gateways))
+            .annotate(is_budgeted=Exists(Budget.objects.all()))
             .order_by("id")
         )
         if connection.features.has_select_for_update_skip_locked:
@@ -210,6 +258,12 @@ class Generation(models.Model):
         found = ready.first()
         if found is None:
             return None
+        if found.is_budgeted:
+            try:
+                found.allow(Charge.hold(found.user, partial(weigh, found), generation=found))
+            except OverBudget as error:
+                found._refuse(error)
+                return found
         message = found.message
         found.status = Status.STREAMING
         found.owner = owner
@@ -223,6 +277,17 @@ class Generation(models.Model):
         Message.objects.filter(pk=message.pk).update(status=Status.STREAMING, version=version)
         found._tell_waiting(version)
         return found
+
+    def allow(self, weight: Weight | None) -> None:
+        """Take over, unsaved, what budgets have left it; None where none applies."""
+        self.is_charged = weight is not None
+        self.allowed_tokens = None if weight is None or weight.is_bounded else weight.reply_tokens
+
+    def _refuse(self, error: OverBudget) -> None:
+        """End it before a call is made."""
+        Generation.objects.filter(pk=self.pk).update(**_ending(over_budget(error)))
+        Notice.refused(error)
+        self._show_end()
 
     @property
     def places_ahead(self) -> int:
@@ -379,6 +444,8 @@ class Generation(models.Model):
     def _show_end(self) -> None:
         """Make the reply's row say what its latest attempt came to."""
         self.refresh_from_db()
+        if self.is_charged:
+            Charge.release(self)
         version = self.conversation.bump(sidebar=True)
         if self.status != Status.STOPPED:  # whoever stopped it knows
             Conversation.objects.filter(pk=self.conversation_id).update(answered_version=version)
@@ -405,8 +472,21 @@ def _ending(outcome: Outcome) -> dict[str, Any]:
         "error_message": outcome.error_message[:1000],
         "error_reason": outcome.error_reason[:40],
         "error_seconds": outcome.error_seconds,
+        "refusal": asdict(outcome.refusal) if outcome.refusal else None,
         "ended_at": timezone.now(),
     }
+
+
+def over_budget(error: OverBudget) -> Outcome:
+    """How a reply ends that a budget can't pay for."""
+    reason, wait_s = error.refusal.reason, float(error.refusal.wait_s)
+    return Outcome(
+        Status.FAILED,
+        error_kind="budget",
+        error_reason=reason,
+        error_seconds=wait_s if reason == "limit" else None,
+        refusal=error.refusal,
+    )
 
 
 class Confidence(models.TextChoices):
@@ -465,6 +545,8 @@ class Call(models.Model):
     )
     # What it was billed at; NULL where the gateway itself said the cost.
     price = models.ForeignKey(Price, models.SET_NULL, null=True, related_name="+")
+    # Whether there are charges of it to budgets.
+    is_charged = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["id"]
@@ -493,8 +575,10 @@ class Call(models.Model):
                 Picture.keep(pk, images)
         for call in row.select_related("gateway").select_for_update(of=("self",)):
             row.update(ended_at=timezone.now(), **(facts | bill(call, end)))
-            Tally.follow(call, row.get())
-            DayTally.follow(call, row.get())
+            after = row.get()
+            Tally.follow(call, after)
+            DayTally.follow(call, after)
+            Charge.settle(after)
 
     @classmethod
     @transaction.atomic
@@ -521,8 +605,10 @@ class Call(models.Model):
         for call in ended.select_related("gateway", "message"):
             usage = {name: value for name, value in asdict(end).items() if name in USAGE}
             cls.objects.filter(pk=call.pk).update(**(usage | bill(call, end)))
-            Tally.follow(call, cls.objects.get(pk=call.pk))
-            DayTally.follow(call, cls.objects.get(pk=call.pk))
+            after = cls.objects.get(pk=call.pk)
+            Tally.follow(call, after)
+            DayTally.follow(call, after)
+            Charge.settle(after)
             if call.message is not None:
                 version = call.message.conversation.bump()
                 Message.objects.filter(pk=call.message.pk).update(version=version)
@@ -538,25 +624,52 @@ class Call(models.Model):
         return json.loads(self.usage_raw) if self.usage_raw else None
 
     @classmethod
-    def begin(cls, generation: Generation, gateway: Gateway, model: str, attempt: int) -> "Call":
+    @transaction.atomic
+    def begin(
+        cls,
+        generation: Generation,
+        gateway: Gateway,
+        model: str,
+        attempt: int,
+        weight: Weight | None = None,
+    ) -> "Call":
         """The row of a request that is about to be sent, so that no crash hides it.
 
-        May be repeated, where the answer to the first time got lost.
+        May be repeated, where the answer to the first time got lost. `weight`: what budgets have to
+        hold for it, where that isn't what they held at the claim; raises OverBudget.
         """
         facts = {"message": generation.message, **_by(generation.user, gateway, model)}
-        call, _is_new = cls.objects.get_or_create(
+        call, is_new = cls.objects.get_or_create(
             generation=generation, attempt=attempt, purpose=cls.Purpose.REPLY, defaults=facts
         )
+        if is_new and generation.is_charged:
+            Charge.take(generation, call, weight)
         return call
 
     @classmethod
-    def begin_title(cls, conversation: Conversation, gateway: Gateway, model: str) -> "Call":
+    def begin_title(
+        cls, conversation: Conversation, gateway: Gateway, model: str, weight: Weight
+    ) -> "Call":
+        """Raises OverBudget."""
         by = _by(conversation.owner, gateway, model)
-        return cls.objects.create(purpose=cls.Purpose.TITLE, conversation=conversation, **by)
+        return cls._begin_aside(cls.Purpose.TITLE, by | {"conversation": conversation}, weight)
 
     @classmethod
-    def begin_check(cls, user: Any, gateway: Gateway, model: str) -> "Call":
-        return cls.objects.create(purpose=cls.Purpose.CHECK, **_by(user, gateway, model))
+    def begin_check(cls, user: Any, gateway: Gateway, model: str, weight: Weight) -> "Call":
+        """Raises OverBudget."""
+        return cls._begin_aside(cls.Purpose.CHECK, _by(user, gateway, model), weight)
+
+    @classmethod
+    @transaction.atomic
+    def _begin_aside(cls, purpose: str, by: dict[str, Any], weight: Weight) -> "Call":
+        call = cls.objects.create(purpose=purpose, **by)
+        if Charge.hold(call.user, lambda: weight, call=call):
+            call.mark_charged()
+        return call
+
+    def mark_charged(self) -> None:
+        self.is_charged = True
+        self.save(update_fields=["is_charged"])
 
 
 def _by(user: Any, gateway: Gateway, model: str) -> dict[str, Any]:

@@ -168,6 +168,14 @@ class Price(models.Model):
         whole += rest * 2 > _MILLION or (rest * 2 == _MILLION and whole % 2)
         return whole if whole <= MAX_NANO else None
 
+    def reply_tokens(self, money_nano: int, prompt_tokens: int) -> int:
+        """How many this much money pays for beside the prompt; below 0 where that is too dear."""
+        prompt, completion = nano(self.prompt) or 0, nano(self.completion) or 0
+        left = money_nano * _MILLION - prompt_tokens * prompt
+        if completion:
+            return left // completion
+        return MAX_NANO if left >= 0 else -1
+
 
 class Billable(NamedTuple):
     """Tokens at each of the three prices; `is_sound` unless the figures contradict each other."""

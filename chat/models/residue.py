@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 TABLES = (
     *("chat_message", "chat_conversation", "chat_generation", "chat_call", "chat_search"),
     *("chat_revision", "chat_picture", "chat_feedback", "chat_score", "chat_hold", "chat_command"),
+    *("chat_budget", "chat_notice"),
     *("chat_user", "chat_readlog", "chat_loginattempt", "django_session", "django_admin_log"),
 )
 LOCK_MS = 10_000

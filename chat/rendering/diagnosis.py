@@ -51,6 +51,8 @@ def _by_reason(error: GatewayError) -> str | None:
             return _("What answers here doesn't speak like an OpenAI-compatible gateway.")
         case "model":
             return _("The gateway doesn't know this model.")
+        case "budget":
+            return _("A budget that applies to you can't pay for it.")
     return None
 
 

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 from asgiref.sync import async_to_sync
 
 from chat.models import Call, Gateway, User
+from chat.models.budgets import OverBudget
 from chat.models.generations import CallEnd
 from chat.models.language_models import first_listed
 from chat.upstream.client import Client, End, Endpoint
 from chat.upstream.errors import GatewayError
 from chat.upstream.usage import Usage
 
+from . import weights
 from .attempt import reported
 from .endpoints import endpoint_of, note_taught
 from .listing import as_fields, take_over
@@ -98,7 +100,11 @@ def _call(
     gateway: Gateway, endpoint: Endpoint, user: User, body: dict[str, Any], within_s: float
 ) -> GatewayError | None:
     """One call, accounted; returns what was wrong with it."""
-    call = Call.begin_check(user, gateway, body["model"])
+    weight = weights.of_call(gateway, body["model"], body["messages"], body)
+    try:
+        call = Call.begin_check(user, gateway, body["model"], weight)
+    except OverBudget:
+        return GatewayError("bad_request", reason="budget")
     usage: Usage | None = None
     finish_reason = ""
 

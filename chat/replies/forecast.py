@@ -7,7 +7,7 @@ from statistics import mean
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 
-from chat.models import Call, Conversation, LanguageModel, Price, User
+from chat.models import Call, Conversation, Price, User
 from chat.models.language_models import Destination, first_listed
 from chat.models.money import NANO
 from chat.models.parameters import Asked
@@ -15,6 +15,7 @@ from chat.models.prices import Billable
 
 from . import prompt
 from .estimates import TOKENS_A_MESSAGE, estimate_tokens
+from .weights import context_tokens
 
 REPLY_TOKENS = 500  # where no earlier reply says more
 REPLIES_LOOKED_AT = 10
@@ -58,7 +59,7 @@ def forecast(
         asked = conversation.asked if conversation else user.asked
     gateway, model = place.gateway, place.model or first_listed(place.gateway, user)
     turns = _turns(conversation, asked.system_prompt, text)
-    context = _context_tokens(place, model)
+    context = context_tokens(gateway, model)
     budget = prompt.budget_tokens(context, asked.parameters.get("max_tokens"))
     whole = sum(tokens for _, tokens, _ in turns)
     kept, is_too_long = _kept(turns, budget)
@@ -119,11 +120,6 @@ def _kept(turns: list[tuple[str, int, int]], budget: int | None) -> tuple[set[in
         return set(prompt.fitting(roles, costs, budget)), False
     except prompt.PromptTooLong:
         return set(range(len(turns))), True
-
-
-def _context_tokens(place: Destination, model: str) -> int | None:
-    rows = LanguageModel.objects.filter(gateway=place.gateway, name=model)
-    return rows.values_list("context_tokens", flat=True).first()
 
 
 def _reply_tokens(user: User, model: str, conversation: Conversation | None, asked: Asked) -> int:

@@ -29,12 +29,13 @@ from chat.models import (
     Message,
     bells,
 )
-from chat.models.generations import CallEnd, Outcome
+from chat.models.budgets import OverBudget, Weight
+from chat.models.generations import CallEnd, Outcome, over_budget
 from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
-from . import branch, corrections, prompt, tidying, titles
+from . import branch, corrections, prompt, tidying, titles, weights
 from .attempt import Attempt
 from .checkpoints import Writer
 from .database import P, T, in_database
@@ -66,6 +67,8 @@ class Job:
     turns: list[prompt.Turn]
     # Beside model and messages, by their names on the wire.
     parameters: dict[str, Any]
+    # What budgets hold something for, where they do: gateway and model.
+    held_for: tuple[int, str] | None = None
     is_prefilled: bool = False
     # A beginning that came last was refused: it is asked to go on instead.
     refuses_prefill: bool = False
@@ -78,7 +81,18 @@ class Job:
         has_beginning = [m["role"] for m in messages[-2:]] == ["assistant", "user"]
         self.is_prefilled = is_continued and has_beginning and way in prompt.PREFILLS
         of_messages = prompt.prefilled(messages, way) if self.is_prefilled else {}
-        return {"model": model, "messages": messages} | self.parameters | of_messages
+        # No reply may bring more than is held for it.
+        allowed = self.generation.allowed_tokens
+        limits = {} if allowed is None else {"max_tokens": allowed}
+        return {"model": model, "messages": messages} | self.parameters | limits | of_messages
+
+    def weigh(self, model: str, messages: list[dict[str, str]]) -> Weight | None:
+        """What has to be held for the next request, where that isn't what was held at the claim."""
+        gateway = self.routes[0][0]
+        place, self.held_for = self.held_for, None
+        if not self.generation.is_charged or place == (gateway.pk, model):
+            return None
+        return weights.of_call(gateway, model, messages, self.parameters)
 
 
 @dataclass
@@ -274,8 +288,11 @@ class Runner:
             return failure(GatewayError("bad_request", reason="context_length"))
         while True:
             number += 1
-            gateway, endpoint = job.routes[0]
-            call = await self._ask(Call.begin, job.generation, gateway, model, number)
+            endpoint = job.routes[0][1]
+            try:
+                call = await self._ask(_begin, job, model, messages, number)
+            except OverBudget as error:
+                return over_budget(error)
             joint = Joint(job.message.text) if job.generation.kind == "continue" else None
             running.attempt = attempt = Attempt(
                 call.pk, job.generation.pk, self.logs, self._writer, joint
@@ -391,7 +408,9 @@ def _note_attempt(job: Job, model: str, end: CallEnd) -> None:
 def _claim_job(owner: str, busy: Counter[int], running: list[int]) -> Job | None:
     full = [pk for pk, slots in Gateway.objects.values_list("pk", "slots") if busy[pk] >= slots]
     # The database may have gone when a claim was made, and before we heard of it.
-    generation = Generation.unbegun(owner, running) or Generation.claim(owner, full)
+    generation = Generation.unbegun(owner, running) or Generation.claim(
+        owner, full, weights.of_generation
+    )
     if generation is None:
         return None
     message = generation.message
@@ -400,6 +419,7 @@ def _claim_job(owner: str, busy: Counter[int], running: list[int]) -> Job | None
     except GatewayError as error:
         Generation.finish(generation.pk, generation.fence, failure(error))
         return _claim_job(owner, busy, running)
+    held_for = _held_for(generation)
     if routes[0][0].pk != message.gateway_id:
         Message.objects.filter(pk=message.pk).update(gateway=routes[0][0])
     return Job(
@@ -409,7 +429,19 @@ def _claim_job(owner: str, busy: Counter[int], running: list[int]) -> Job | None
         model=message.model,
         turns=branch.turns(generation),
         parameters=generation.conversation.parameters,
+        held_for=held_for,
     )
+
+
+def _held_for(generation: Generation) -> tuple[int, str] | None:
+    place = weights.place_of(generation) if generation.is_charged else None
+    return (place[0].pk, place[1]) if place else None
+
+
+def _begin(job: Job, model: str, messages: list[dict[str, str]], number: int) -> Call:
+    """The row of the next request; raises OverBudget."""
+    weight = job.weigh(model, messages)
+    return Call.begin(job.generation, job.routes[0][0], model, number, weight)
 
 
 def _routes(generation: Generation) -> deque[tuple[Gateway, Endpoint]]:

@@ -1,10 +1,10 @@
-"""What is done once a day beside the replies: forgetting, purging, cleaning up after an erasure."""
+"""What is done beside the replies: forgetting, purging, cleaning after an erasure, settling budgets."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from chat.models import Command, Erasure, LoginAttempt, Purge
+from chat.models import Charge, Command, Erasure, LoginAttempt, Purge
 
 from .database import in_database
 
@@ -15,7 +15,7 @@ EVERY_S = 3600.0
 
 async def tidy_forever() -> None:
     while True:
-        for chore in (_forget, _purge, _clean):
+        for chore in (_forget, _purge, _clean, _settle):
             await _undisturbed(chore)
         await asyncio.sleep(EVERY_S)
 
@@ -50,3 +50,8 @@ async def _purge() -> None:
 async def _clean() -> None:
     """After an erasure whose files could not be cleaned at once."""
     await in_database(Erasure.clean_files)()
+
+
+async def _settle() -> None:
+    """What budgets still hold for calls that nobody settled: of a deleted conversation, say."""
+    await in_database(Charge.settle_left)()

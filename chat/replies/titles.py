@@ -1,14 +1,17 @@
 """A short title for a conversation, by a cheap model that an owner picked; nothing waits for it."""
 
 import logging
+from typing import Any
 
 from django.conf import settings
 
 from chat.models import Call, Conversation, LanguageModel, Message
+from chat.models.budgets import OverBudget
 from chat.models.generations import CallEnd
 from chat.upstream.client import Client, Endpoint
 from chat.upstream.errors import GatewayError
 
+from . import weights
 from .attempt import reported
 from .database import in_database
 from .endpoints import endpoint_of, note_taught
@@ -40,7 +43,11 @@ async def give(client: Client, conversation: int) -> None:
         logger.info("No title for conversation %d: %s", conversation, error.kind)
         return
     while endpoint:
-        call = await in_database(Call.begin_title)(row, model.gateway, model.name)
+        try:
+            call = await in_database(_begin)(row, model, body)
+        except OverBudget:
+            logger.info("No title for conversation %d: over budget", conversation)
+            return
         try:
             completion = await client.complete(endpoint, body, total_s=TOTAL_S)
         except GatewayError as error:
@@ -72,6 +79,11 @@ def _due(conversation: int) -> tuple[Conversation, LanguageModel, str] | None:
         return None
     excerpt = "\n\n".join(f"{role}: {text[:EXCERPT_CHARS]}" for role, text in turns)
     return row, model, excerpt
+
+
+def _begin(row: Conversation, model: LanguageModel, body: dict[str, Any]) -> Call:
+    weight = weights.of_call(model.gateway, model.name, body["messages"], body)
+    return Call.begin_title(row, model.gateway, model.name, weight)
 
 
 def _note_failure(model: LanguageModel, end: CallEnd, endpoint: Endpoint | None) -> None:

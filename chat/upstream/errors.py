@@ -45,7 +45,7 @@ class GatewayError(Exception):
         protocol      http | redirect | html | json | encoding | too_long | no_progress
       and before anything is sent, from `replies`:
         auth          sealed (the key can't be unsealed)
-        bad_request   model_access (not open to whoever asks)
+        bad_request   model_access (not open to whoever asks) | budget (which can't pay for it)
         connection    gateway (switched off)
     """
 

@@ -1,14 +1,14 @@
-"""Make anew what is derived from the rows: the full-text index, the conversations' sums, the days'."""
+"""Make anew what is derived from the rows: the full-text index, sums of conversations, days, budgets."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chat.models import DayTally, Tally, search
+from chat.models import Charge, DayTally, Tally, search
 
 
 class Command(BaseCommand):
-    help = "Index every text for search anew, and add up calls anew, by conversation and by day."
+    help = "Index texts for search anew, and add up calls anew: by conversation, by day, by budget."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -21,7 +21,8 @@ class Command(BaseCommand):
         if not options["check"]:
             Tally.rebuild()
             DayTally.rebuild()
+            Charge.rebuild()
             self.stdout.write(f"{search.rebuild()} texts can be found.")
-        if wrong := Tally.differences() + DayTally.differences():
+        if wrong := Tally.differences() + DayTally.differences() + Charge.differences():
             raise CommandError(f"{wrong} sums differ from their calls. Run manage.py rebuild.")
         self.stdout.write("Every sum is what its calls say.")

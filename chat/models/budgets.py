@@ -1,0 +1,308 @@
+"""Budgets: how much money or how many tokens a person, a group or everybody may use in a period.
+
+A hard one refuses a call that it may not be able to pay; a soft one only warns. How much was used in
+one period stands in an allowance, which changes in the transactions that claim a reply and end a call.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .money import MAX_NANO, MoneyField, nano
+from .prices import Billable, Price
+
+if TYPE_CHECKING:
+    from .people import User
+
+# A call that could bring no more than this isn't worth its prompt.
+LEAST_REPLY_TOKENS = 256
+WARNS_AT = (50, 80, 100)
+
+
+class Weight(NamedTuple):
+    """The most that a call is expected to use, which is held for it until it has ended.
+
+    `is_bounded`: the reply can't be longer, whatever the request says.
+    """
+
+    prompt_tokens: int
+    reply_tokens: int
+    price: Price | None = None
+    is_bounded: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.reply_tokens
+
+    def cost_nano(self, currency: str) -> int | None:
+        """None where it isn't known in this currency."""
+        if self.price is None or self.price.currency != currency:
+            return None
+        return self.price.cost_nano(Billable(self.prompt_tokens, 0, self.reply_tokens))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a call was not made, as it is kept with the reply: money in 10^-9 of its currency.
+
+    `reason` is `limit`, or `price` where nothing says what the model costs in the currency.
+    """
+
+    reason: str
+    scope: str  # user, group or everyone
+    group: str
+    period: str
+    limit: int
+    spent: int
+    held: int  # by calls that run
+    currency: str  # '' for tokens
+    until: str  # a moment, in ISO format
+    contact: str
+
+    @property
+    def resets_at(self) -> datetime:
+        return datetime.fromisoformat(self.until)
+
+    @property
+    def wait_s(self) -> int:
+        return max(1, round((self.resets_at - timezone.now()).total_seconds()))
+
+
+class OverBudget(Exception):
+    """A hard budget can't pay for a call."""
+
+    def __init__(self, allowance: "Allowance", refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.allowance = allowance
+        self.refusal = refusal
+
+
+class BudgetQuerySet(models.QuerySet["Budget"]):
+    def applying_to(self, user: "User") -> Self:
+        """All that this person's calls are charged to."""
+        of_groups = Q(group__in=user.groups.through.objects.filter(user=user).values("group"))
+        return self.filter(Q(user=user) | of_groups | Q(user=None, group=None)).order_by("pk")
+
+
+class Budget(models.Model):
+    class Period(models.TextChoices):
+        DAY = "day", _("day")
+        WEEK = "week", _("week")
+        MONTH = "month", _("month")
+
+    # Neither user nor group: everybody.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="budgets",
+        verbose_name=_("person"),
+    )
+    group = models.ForeignKey(
+        Group, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("group")
+    )
+    is_each = models.BooleanField(
+        _("for each person"),
+        default=False,
+        help_text=_("Each member has this much. Off: all share it."),
+    )
+    period = models.CharField(_("period"), max_length=5, choices=Period, default=Period.MONTH)
+    money = MoneyField(_("money"), null=True, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    tokens = models.BigIntegerField(_("tokens"), null=True, blank=True)
+    is_hard = models.BooleanField(
+        _("refuses"),
+        default=False,
+        help_text=_("What it can't pay is refused. Off: it only warns."),
+    )
+    contact = models.CharField(_("whom to ask"), max_length=200, blank=True)
+    # Addresses separated by commas; and of a server that is told as well.
+    emails = models.CharField(_("warn by e-mail"), max_length=1000, blank=True)
+    webhook = models.CharField(_("warn by webhook"), max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = BudgetQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("budget")
+        verbose_name_plural = _("budgets")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user=None) | Q(group=None), name="budget_has_one_scope"
+            ),
+            models.CheckConstraint(
+                condition=Q(money__isnull=False) | Q(tokens__isnull=False), name="budget_has_limit"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        whose = self.user or self.group
+        return f"{whose or _('everybody')}, {self.get_period_display()}"
+
+    @property
+    def scope(self) -> str:
+        """Of whom a reader is told that it is: one of their own is `user`."""
+        if self.user_id or self.is_each:
+            return "user"
+        return "group" if self.group_id else "everyone"
+
+    @property
+    def limit_nano(self) -> int | None:
+        return nano(self.money)
+
+    # --- time, in the installation's zone -----------------------------------------------------
+
+    @property
+    def starts_on(self) -> date:
+        """The first day of the period that today lies in."""
+        day = timezone.localdate(timezone=timezone.get_default_timezone())
+        match self.period:
+            case self.Period.WEEK:
+                return day - timedelta(days=day.weekday())
+            case self.Period.MONTH:
+                return day.replace(day=1)
+        return day
+
+    def resets_at(self, starts_on: date) -> datetime:
+        """When a period that starts on this day is over."""
+        match self.period:
+            case self.Period.WEEK:
+                end = starts_on + timedelta(days=7)
+            case self.Period.MONTH:
+                end = (starts_on + timedelta(days=31)).replace(day=1)
+            case _:
+                end = starts_on + timedelta(days=1)
+        return timezone.make_aware(datetime.combine(end, time.min), timezone.get_default_timezone())
+
+
+class Allowance(models.Model):
+    """What of one budget has been used in one period, and is held by calls that run."""
+
+    budget = models.ForeignKey(Budget, models.CASCADE, related_name="allowances")
+    # Of a budget for each person.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
+    starts_on = models.DateField()
+    spent_nano = models.BigIntegerField(default=0)
+    held_nano = models.BigIntegerField(default=0)
+    spent_tokens = models.BigIntegerField(default=0)
+    held_tokens = models.BigIntegerField(default=0)
+    # The highest of WARNS_AT that was told.
+    warned = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["budget", "starts_on"], condition=Q(user=None), name="allowance_of_all"
+            ),
+            models.UniqueConstraint(
+                fields=["budget", "starts_on", "user"],
+                condition=Q(user__isnull=False),
+                name="allowance_of_each",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.budget_id} {self.starts_on} {self.user_id or ''}"
+
+    @classmethod
+    def of(cls, budgets: Iterable[Budget], user: "User") -> "list[Allowance]":
+        """This person's in the periods of now, by the order of the budgets; new ones unsaved."""
+        wanted = [
+            cls(budget=b, user=user if b.is_each else None, starts_on=b.starts_on) for b in budgets
+        ]
+        found = {row.budget_id: row for row in cls.objects.filter(_any_of(wanted))}
+        for each in wanted:
+            if each.budget_id in found:
+                found[each.budget_id].budget = each.budget
+        return [found.get(each.budget_id, each) for each in wanted]
+
+    @classmethod
+    def locked(cls, budgets: Iterable[Budget], user: "User") -> "list[Allowance]":
+        """The same, saved and kept from others until the caller's transaction is over."""
+        allowances = cls.of(budgets, user)
+        # In the one order in which all take them: first those to be made, then the locks.
+        new = [each for each in allowances if each.pk is None]
+        cls.objects.bulk_create(new, ignore_conflicts=True)
+        by_budget = {each.budget_id: each.budget for each in allowances}
+        rows = cls.objects.filter(_any_of(allowances)).order_by("budget_id", "id")
+        found = list(rows.select_for_update())
+        for row in found:
+            row.budget = by_budget[row.budget_id]
+        return found
+
+    @property
+    def resets_at(self) -> datetime:
+        return self.budget.resets_at(self.starts_on)
+
+    @property
+    def percent(self) -> int:
+        """How much of the limit is spent; of two limits that of which more is."""
+        return max(
+            _percent(self.spent_nano, self.budget.limit_nano),
+            _percent(self.spent_tokens, self.budget.tokens),
+        )
+
+    def afford(self, weight: Weight) -> int:
+        """How many reply tokens a hard budget can pay for; raises OverBudget if that's too few."""
+        tokens_left = money_left = weight.reply_tokens
+        if self.budget.tokens is not None:
+            free = self.budget.tokens - self.spent_tokens - self.held_tokens
+            tokens_left = min(tokens_left, free - weight.prompt_tokens)
+        if (limit_nano := self.budget.limit_nano) is not None:
+            price = weight.price
+            if price is None or price.currency != self.budget.currency:
+                raise OverBudget(self, self._refusal("price", is_money=True))
+            free = limit_nano - self.spent_nano - self.held_nano
+            money_left = min(money_left, price.reply_tokens(free, weight.prompt_tokens))
+        left = min(tokens_left, money_left)
+        if left < min(LEAST_REPLY_TOKENS, weight.reply_tokens):
+            raise OverBudget(self, self._refusal("limit", is_money=money_left <= tokens_left))
+        return left
+
+    def _refusal(self, reason: str, is_money: bool) -> Refusal:
+        budget = self.budget
+        is_money = is_money and budget.money is not None
+        return Refusal(
+            reason=reason,
+            scope=budget.scope,
+            group=budget.group.name if budget.group else "",
+            period=budget.period,
+            limit=(budget.limit_nano if is_money else budget.tokens) or 0,
+            spent=self.spent_nano if is_money else self.spent_tokens,
+            held=self.held_nano if is_money else self.held_tokens,
+            currency=budget.currency if is_money else "",
+            until=self.resets_at.isoformat(),
+            contact=budget.contact,
+        )
+
+
+def afford(allowances: Iterable[Allowance], weight: Weight) -> Weight:
+    """What the hard ones among these can pay for together; raises OverBudget."""
+    hard = [each for each in allowances if each.budget.is_hard]
+    left = min((each.afford(weight) for each in hard), default=weight.reply_tokens)
+    # Nothing has to keep the reply within what it can't exceed, or within what nobody refuses.
+    is_bounded = not hard or (weight.is_bounded and left == weight.reply_tokens)
+    return weight._replace(reply_tokens=left, is_bounded=is_bounded)
+
+
+def _any_of(wanted: Iterable[Allowance]) -> Q:
+    found = Q(pk__in=())
+    for each in wanted:
+        found |= Q(budget=each.budget_id, starts_on=each.starts_on, user=each.user)
+    return found
+
+
+def _percent(spent: int, limit: int | None) -> int:
+    if limit is None:
+        return 0
+    return min(spent * 100 // limit, MAX_NANO) if limit else 100
