@@ -13,9 +13,9 @@ from tests.server import ROOT
 ROOMS = {
     "upstream": set(),
     "models": set(),
-    "replies": {"logs", "upstream", "models"},
-    "rendering": {"models"},
-    "templatetags": {"rendering"},
+    "replies": {"amounts", "logs", "upstream", "models"},
+    "rendering": {"amounts", "models"},
+    "templatetags": {"amounts", "rendering"},
     "page": {"security", "rendering", "replies", "models", "upstream"},
     "admin": {"security", "rendering", "replies", "models", "upstream"},
     "demo": set(),
@@ -37,6 +37,7 @@ ROOMS = {
         "upstream",
     },
     # single modules at the top
+    "amounts": set(),
     "apps": {"models", "security"},
     "asgi": {"doctor", "page", "admin", "demo", "replies", "models", "statics"},
     "catalogues": set(),

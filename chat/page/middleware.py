@@ -69,11 +69,16 @@ def _time_zone(request: HttpRequest) -> str | None:
 
 
 def refuse(
-    request: HttpRequest, status: int, sentence: str, retry_after_s: int | None = None
+    request: HttpRequest,
+    status: int,
+    sentence: str,
+    retry_after_s: int | None = None,
+    advice: str = "",
 ) -> HttpResponse:
     """A sentence that htmx puts where alerts go, and a page without htmx."""
     if getattr(request, "htmx", False):
-        response = render(request, "_alert.html", {"alert": sentence}, status=status)
+        context = {"alert": sentence, "advice": advice}
+        response = render(request, "_alert.html", context, status=status)
         response["HX-Retarget"] = "#composer-alert"
         response["HX-Reswap"] = "innerHTML"
     else:

@@ -6,6 +6,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from chat.models import Generation
+from chat.models.budgets import Refusal
+
+from . import limits
 
 
 class Told(NamedTuple):
@@ -22,6 +25,9 @@ def told(generation: Generation) -> Told | None:
     kind, reason = generation.error_kind, generation.error_reason
     if not kind:
         return None
+    if generation.refusal:
+        sentence, advice = limits.told(Refusal(**generation.refusal))
+        return Told(kind, sentence, advice, "", None, None)
     sentence, advice = _by_reason(reason) or _by_kind(kind)
     seconds = None if generation.error_seconds is None else round(generation.error_seconds)
     until_ms = None

@@ -19,6 +19,7 @@ from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
 from chat.security import note
 
+from .. import limits
 from ..access import member_only, see_other
 from ..forms import SettingsForm, SetupForm
 from ..middleware import THEME_COOKIE, ZONE_COOKIE
@@ -130,6 +131,7 @@ def settings(request: HttpRequest) -> HttpResponse:
         "readings": ReadLog.told(request.user),
         "kept": retention.rule_of(request.user),
         "is_held": Hold.objects.standing().filter(person=request.user).exists(),
+        "limits": limits.levels(request.user),
     }
     return render(request, "settings.html", context, status=422 if form.errors else 200)
 

@@ -18,7 +18,7 @@ from chat.rendering.export import as_json
 from chat.rendering.thread import shown
 from chat.replies.forecast import Forecast, forecast
 
-from .. import window
+from .. import limits, window
 from ..access import for_conversation, is_mine, member_only, see_other
 from ..forms import SendForm
 from ..middleware import refuse
@@ -82,13 +82,21 @@ def start(request: HttpRequest) -> HttpResponse:
     sent = form.cleaned_data
     gateway, model = form.destination
     asked = form.asked
-    reply = Command.once(
-        lambda: Conversation.start(request.user, sent["text"], model, gateway, asked),
-        user=request.user,
-        name="start",
-        key=sent["client_key"],
-        content=[sent["text"], sent["model"], sent["gateway"], *(asked or ())],
-    )
+
+    def ask() -> Message:
+        limits.check(request.user, form.destination, sent["text"], asked=asked)
+        return Conversation.start(request.user, sent["text"], model, gateway, asked)
+
+    try:
+        reply = Command.once(
+            ask,
+            user=request.user,
+            name="start",
+            key=sent["client_key"],
+            content=[sent["text"], sent["model"], sent["gateway"], *(asked or ())],
+        )
+    except limits.LIMITS as error:
+        return over_limit(request, error, None, form)
     return _sent(request, reply, is_new=True)
 
 
@@ -102,14 +110,22 @@ def send(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     if sent["parent"] and not is_mine(conversation, sent["parent"]):
         raise Http404
     gateway, model = form.destination
-    reply = Command.once(
-        lambda: conversation.send(sent["text"], model, gateway, sent["parent"]),
-        user=request.user,
-        name="send",
-        target=conversation.uuid,
-        key=sent["client_key"],
-        content=[sent["text"], sent["model"], sent["gateway"]],
-    )
+
+    def ask() -> Message:
+        limits.check(request.user, form.destination, sent["text"], conversation)
+        return conversation.send(sent["text"], model, gateway, sent["parent"])
+
+    try:
+        reply = Command.once(
+            ask,
+            user=request.user,
+            name="send",
+            target=conversation.uuid,
+            key=sent["client_key"],
+            content=[sent["text"], sent["model"], sent["gateway"]],
+        )
+    except limits.LIMITS as error:
+        return over_limit(request, error, conversation, form)
     return _sent(request, reply)
 
 
@@ -134,7 +150,8 @@ def _forecast(
         text, asked = form.cleaned_data["text"], getattr(form, "asked", None)
         found = forecast(request.user, form.destination, text, conversation, asked)
     if request.htmx:
-        return render(request, "_forecast.html", {"forecast": found})
+        context = {"forecast": found, "limits": limits.near(request.user), "is_news": True}
+        return render(request, "_forecasts.html", context)
     return page(request, conversation, sent=form, forecast=found)
 
 
@@ -156,6 +173,22 @@ def refused(
     return page(request, conversation, alert=sentence, status=status)
 
 
+def over_limit(
+    request: HttpRequest,
+    error: limits.Over,
+    conversation: Conversation | None,
+    sent: SendForm | None = None,
+) -> HttpResponse:
+    """Which limit, how much, until when, whom to ask; what was written is kept."""
+    status, sentence, advice, wait_s = limits.told(error)
+    if request.htmx:
+        return refuse(request, status, sentence, wait_s, advice)
+    response = page(request, conversation, sent=sent, alert=sentence, advice=advice, status=status)
+    if wait_s is not None:
+        response["Retry-After"] = str(wait_s)
+    return response
+
+
 def page(
     request: HttpRequest,
     conversation: Conversation | None,
@@ -165,6 +198,7 @@ def page(
     model: str = "",
     sent: SendForm | None = None,
     alert: str = "",
+    advice: str = "",
     forecast: Forecast | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -186,7 +220,8 @@ def page(
         "gateway": gateway.slug if gateway and not sent else "",
         "client_key": str(uuid.uuid4()),
         "parent": str(rows[-1].uuid) if rows else "",
-        "alert": sent.first_error() if sent else alert,
+        "alert": alert or (sent.first_error() if sent else ""),
+        "advice": advice,
     }
     context = {
         "conversation": conversation,
@@ -200,6 +235,7 @@ def page(
         "kept": retention.rule_of(request.user) if deleted else None,
         "composer": composer,
         "forecast": forecast,
+        "limits": limits.near(request.user),
         "offers": offers(request.user),
         "has_gateway": Gateway.objects.usable().exists(),
         "is_running": any(m.is_open and not m.is_held for m in thread),

@@ -14,11 +14,11 @@ from chat.models.revisions import fork as make_fork
 from chat.rendering.clean import clean_user
 from chat.rendering.thread import shown
 
-from .. import window
+from .. import limits, window
 from ..access import for_message, see_other
 from ..forms import CommandForm, PlaceForm, SendForm, TextForm
 from ..middleware import refuse
-from .chat import held, refused
+from .chat import held, over_limit, refused
 
 
 def _once(
@@ -32,6 +32,14 @@ def _once(
         key=key,
         content=[request.POST.get(field, "") for field in ("text", "model", "gateway", "place")],
     )
+
+
+def _check(request: HttpRequest, message: Message, place: Destination | None = None) -> None:
+    """Raises OverBudget where this reply's model, or another one, can't be paid to answer again."""
+    if place is None and message.gateway is not None:
+        place = Destination(message.gateway, message.model)
+    if place is not None:
+        limits.check(request.user, place, "", message.conversation)
 
 
 def _article(request: HttpRequest, message: Message) -> HttpResponse:
@@ -69,12 +77,21 @@ def retry(request: HttpRequest, message: Message) -> HttpResponse:
     form = CommandForm(request.POST)
     if not form.is_valid():
         return refused(request, 422, form.first_error(), message.conversation)
+
+    def again() -> Message:
+        # What waits already is weighed when its turn comes.
+        if not message.is_open:
+            _check(request, message)
+        return message.retry()
+
     try:
-        reply = _once(request, "retry", message, form.cleaned_data["client_key"], message.retry)
+        reply = _once(request, "retry", message, form.cleaned_data["client_key"], again)
     except Held:
         return refused(request, 409, held(), message.conversation)
     except Conflict:
         return refused(request, 409, _moved_on(), message.conversation)
+    except limits.LIMITS as error:
+        return over_limit(request, error, message.conversation)
     return _thread(request, reply)
 
 
@@ -93,16 +110,17 @@ def regenerate(request: HttpRequest, message: Message) -> HttpResponse:
     sent = form.cleaned_data
     is_chosen = sent["model"] or sent["gateway"]
     gateway, model = form.destination if is_chosen else (None, "")
+
+    def anew() -> Message:
+        _check(request, message, form.destination if is_chosen else None)
+        return message.regenerate(model, gateway)
+
     try:
-        reply = _once(
-            request,
-            "regenerate",
-            message,
-            sent["client_key"],
-            lambda: message.regenerate(model, gateway),
-        )
+        reply = _once(request, "regenerate", message, sent["client_key"], anew)
     except Conflict:
         return refused(request, 409, _moved_on(), message.conversation)
+    except limits.LIMITS as error:
+        return over_limit(request, error, message.conversation)
     return _thread(request, reply)
 
 
@@ -111,10 +129,17 @@ def go_on(request: HttpRequest, message: Message) -> HttpResponse:
     form = CommandForm(request.POST)
     if not form.is_valid():
         return refused(request, 422, form.first_error(), message.conversation)
+
+    def on() -> Message:
+        _check(request, message)
+        return message.go_on()
+
     try:
-        reply = _once(request, "continue", message, form.cleaned_data["client_key"], message.go_on)
+        reply = _once(request, "continue", message, form.cleaned_data["client_key"], on)
     except Conflict:
         return refused(request, 409, _moved_on(), message.conversation)
+    except limits.LIMITS as error:
+        return over_limit(request, error, message.conversation)
     return _article(request, reply)
 
 
@@ -135,17 +160,23 @@ def edit(request: HttpRequest, message: Message) -> HttpResponse:
     gateway, model = form.destination
     if not (sent["model"] or sent["gateway"]):
         gateway, model = _as_before(message) or form.destination
+
+    def asking() -> Message:
+        place = Destination(gateway, model)
+        limits.check(request.user, place, sent["text"], message.conversation)
+        return message.edit(sent["text"], model, gateway)
+
     try:
-        reply = _once(
-            request,
-            "edit",
-            message,
-            sent["client_key"],
-            lambda: message.edit(sent["text"], model, gateway),
-        )
+        reply = _once(request, "edit", message, sent["client_key"], asking)
     except Conflict:
         sentence = _("A reply is running here. Stop it or let it end, then send your change again.")
         return _edit_refused(request, 409, sentence, message)
+    except limits.LIMITS as error:
+        status, sentence, advice, wait_s = limits.told(error)
+        response = _edit_refused(request, status, f"{sentence} {advice}", message)
+        if wait_s is not None:
+            response["Retry-After"] = str(wait_s)
+        return response
     return _thread(request, reply)
 
 
