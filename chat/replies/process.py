@@ -8,6 +8,7 @@ from django.conf import settings
 
 from chat.models import bells
 
+from .courier import Courier
 from .log import Logs, MemoryLogs
 from .runner import Runner
 from .sweeper import Sweeper
@@ -27,6 +28,7 @@ class Process:
         # Whether what runs us lets replies finish before it ends; said by those who do.
         self.drains = False
         self._sweeper: Sweeper | None = None
+        self._courier: Courier | None = None
         self._starting: asyncio.Task[None] | None = None
         self._farewells: list[Callable[[], Awaitable[None]]] = []
 
@@ -55,6 +57,7 @@ class Process:
         if runs:
             self.runner = Runner(self.logs)
             await self.runner.start()
+            self._courier = Courier()
 
     def before_end(self, farewell: Callable[[], Awaitable[None]]) -> None:
         """Have `farewell` awaited after the replies have ended and before the process does."""
@@ -66,7 +69,7 @@ class Process:
             await self.runner.drain(limit_s)
         for farewell in self._farewells:
             await farewell()
-        for part in (self._sweeper, self.logs, self.doorbell):
+        for part in (self._courier, self._sweeper, self.logs, self.doorbell):
             if part is not None:
                 await part.aclose()
 
