@@ -12,6 +12,7 @@ from chat.admin.figures import money, total
 from chat.admin.read_only import CappedPaginator
 from chat.admin.search import fold
 from chat.models import (
+    Budget,
     Call,
     Conversation,
     Erasure,
@@ -198,6 +199,11 @@ PAGES = {
     "chat_languagemodel_change": {"owner", "administrator"},
     "chat_languagemodel_add": NOBODY,
     "chat_languagemodel_delete": NOBODY,
+    "chat_budget_changelist": {"owner", "administrator", "analyst"},
+    "chat_budget_change": {"owner", "administrator", "analyst"},
+    "chat_budget_history": {"owner", "administrator", "analyst"},
+    "chat_budget_add": {"owner", "administrator"},
+    "chat_budget_delete": {"owner", "administrator"},
     "chat_price_changelist": {"owner", "administrator", "reviewer", "analyst"},
     "chat_price_add": {"owner", "administrator"},
     "chat_price_delete": NOBODY,
@@ -222,6 +228,7 @@ def url_of(people, conversation, gateway):
         "group": Group.objects.get(name="analyst").pk,
         "gateway": gateway.pk,
         "languagemodel": LanguageModel.objects.create(gateway=gateway, name="gpt-4o").pk,
+        "budget": Budget.objects.create(tokens=1000).pk,
         "price": Price.objects.create(
             gateway=gateway, model="gpt-4o", currency="USD", prompt=1, completion=2
         ).pk,

@@ -22,6 +22,7 @@ TOPICS = (
     "feedback",
     "generations",
     "calls",
+    "budgets",
     "people",
     "gateways",
     "language_models",
@@ -34,7 +35,7 @@ TOPICS = (
 )
 # By what staff do most. What the list of generations shows has a name of its own.
 ORDER = (
-    *("Conversation", "Feedback", "Generation", "Call", "User", "Group"),
+    *("Conversation", "Feedback", "Generation", "Call", "Budget", "User", "Group"),
     *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog", "Retention", "Hold", "Erasure"),
 )
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
