@@ -28,24 +28,28 @@ ENDS: dict[str, tuple[str, str | None]] = {
 GOOD = ("stop", "length")
 
 
-class Pause(Gate):
-    """A step that takes time by the world's clock, for a stream at its natural pace.
+class Pace(Gate):
+    """A step that takes time by the world's clock, the same one between all pieces of a stream.
 
-    A busy machine stretches it, though never so far that the silence would be one.
+    Of pieces whose time has come meanwhile none waits: that clock ticks more slowly than words may
+    come. A busy machine stretches it, though never so far that the silence would be one.
     """
 
     LONGEST_S = 1.5
+    TICK_S = 0.02
+    BEHIND_S = 0.1  # so much is made up for, no more: after a halt it goes on at its pace
 
-    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+    def __init__(self, pause_s: float, now: Callable[[], float]) -> None:
         self.reached = threading.Event()
         self.opened = self  # type: ignore[assignment]
-        self.seconds, self._now = seconds, now
+        self._pause_s, self._now = pause_s, now
+        self._due = 0.0
 
     async def wait(self) -> None:
-        end, began = self._now() + self.seconds, time.monotonic()
-        await asyncio.sleep(self.seconds)
-        while self._now() < end and time.monotonic() < began + self.LONGEST_S:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        self._due = max(self._due, self._now() - self.BEHIND_S) + self._pause_s
+        began = time.monotonic()
+        while self._now() < self._due and time.monotonic() < began + self.LONGEST_S:  # noqa: ASYNC110
+            await asyncio.sleep(self.TICK_S)
 
 
 class Hold(Gate):
@@ -127,9 +131,10 @@ class Reply:
     def _steps(self, go: Gate, now: Callable[[], float]) -> Iterator[Step]:
         yield chunk({"role": "assistant", "content": ""})
         pieces: list[Step] = [*map(Reasoning, self.reasoning), *self.text]
+        pace = Pace(self.pause_s, now)
         for n, piece in enumerate(pieces):
             yield piece
-            yield Pause(self.pause_s, now)
+            yield pace
             for _ in range(Hold.STEPS if n == 0 else 0):
                 yield b": not yet\n\n"
                 yield Hold(go)
