@@ -5,13 +5,15 @@ import re
 import pytest
 
 WIDTHS = [{"width": 1440, "height": 900}, {"width": 768, "height": 900}]
-LISTS = ["conversation", "generation", "call", "user", "gateway"]
+LISTS = ["conversation", "generation", "call", "budget", "user", "gateway"]
 
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
 def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale):
     conversation = owner.send("How do rivers begin?")
     owner.wait_for_reply(conversation)
+    owner.get("/admin/chat/budget/add/")
+    owner.post("/admin/chat/budget/add/", {"period": "day", "tokens": "100000", "is_each": "on"})
     for viewport in WIDTHS:
         page = open_page(owner, viewport=viewport)
         for name in LISTS:

@@ -103,7 +103,7 @@ def test_who_only_looks_sees_no_address_that_may_hold_a_secret(people):
 
 
 def test_the_list_shows_what_is_used_of_each_and_asks_as_little_for_many(people):
-    client = browser(people["analyst"])
+    client = browser(people["administrator"])
 
     def page() -> tuple[str, int]:
         with CaptureQueriesContext(connection) as captured:
@@ -134,6 +134,24 @@ def test_the_list_shows_what_is_used_of_each_and_asks_as_little_for_many(people)
     for n in range(2, 8):
         make(n)
     assert page()[1] == asked
+
+
+def test_who_sees_sums_only_sees_keys_for_names_and_finds_nothing_out_by_guessing(people):
+    member = people["member"]
+    own = Budget.objects.create(tokens=1000, user=member, webhook="https://hooks.example/secret")
+    each = Budget.objects.create(tokens=1000, is_each=True)
+    for made, user in ((own, None), (each, member)):
+        Allowance.objects.create(budget=made, user=user, starts_on=made.starts_on, spent_tokens=5)
+    client = browser(people["analyst"])
+    pages = [address("chat_budget_changelist")]
+    pages += [address("chat_budget_change", made.pk) for made in (own, each)]
+    for url in pages:
+        page = client.get(url).content.decode()
+        assert member.key.hex[:8] in page
+        assert ">member" not in page
+        assert "member:" not in page
+    for guess in ("webhook__startswith", "emails__startswith", "user__username", "tokens__gt"):
+        assert client.get(pages[0], {guess: "https"}).status_code in (302, 400)
 
 
 def test_a_budgets_page_lists_its_people_the_fullest_first(people):

@@ -1,5 +1,6 @@
 """Budgets: set by owners and administrators, looked at by analysts; how much of each is used."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,11 +21,14 @@ from django.utils.translation import gettext_lazy
 
 from chat.models import Allowance, Budget, User
 from chat.models.generations import NANO
+from chat.models.read_log import pseudonym
 
+from . import reading
 from .figures import money, whole
 from .gateway_form import currency_code
 from .people import ROLE_NAMES, GroupChoice
 
+Naming = Callable[[User], str]
 MOST_PEOPLE = 50
 MOST_NAMES = 500
 SECRET = ("emails", "webhook")
@@ -105,9 +109,14 @@ class BudgetList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         for budget in self.result_list:
-            budget.fullest = None
+            budget.call, budget.fullest = naming(request), None
         for budget, allowance in fullest(self.result_list):
             budget.fullest = allowance
+
+
+def naming(request: HttpRequest) -> Naming:
+    """How a person is called for whoever asks."""
+    return str if reading.may_name(request) else lambda person: pseudonym(person.key)
 
 
 def fullest(budgets: Any) -> list[tuple[Budget, Allowance]]:
@@ -142,6 +151,8 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display_links = ("whose",)
     list_select_related = ("user", "group")
     list_filter = ("period", "is_hard")
+    # Any other column could be found out by its beginning, a webhook's secret too.
+    allowed_lookups = ("period__exact", "is_hard__exact")
     list_per_page = 50
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
@@ -150,11 +161,15 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return BudgetList
 
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        return lookup in self.allowed_lookups
+
     def get_fieldsets(self, request: HttpRequest, obj: Budget | None = None) -> Any:
         # An address may hold a secret, as those of chats do.
         may_set = self.has_add_permission(request) or self.has_change_permission(request, obj)
+        whose = ("user", "group", "is_each") if reading.may_name(request) else ("group", "is_each")
         return [
-            (_("For whom"), {"fields": ("user", "group", "is_each")}),
+            (_("For whom"), {"fields": whose}),
             (_("How much"), {"fields": ("period", ("money", "currency"), "tokens", "is_hard")}),
             (_("Who is told"), {"fields": ("contact", *(SECRET if may_set else ()))}),
         ]
@@ -185,8 +200,9 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         budget = self.get_object(request, object_id)
-        people = _people(budget) if budget else []
-        context = {"people": people, "most": MOST_PEOPLE, "names": _names()}
+        people = _people(budget, naming(request)) if budget else []
+        names = _names() if self.has_change_permission(request) else []
+        context = {"people": people, "most": MOST_PEOPLE, "names": names}
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -197,8 +213,9 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # --- columns ------------------------------------------------------------------------------
 
     @admin.display(description=gettext_lazy("for whom"))
-    def whose(self, budget: Budget) -> str:
-        return name_of(budget) if budget.user else capfirst(name_of(budget))
+    def whose(self, budget: Any) -> str:
+        name = name_of(budget, budget.call)
+        return name if budget.user else capfirst(name)
 
     @admin.display(description=gettext_lazy("limit"))
     def limits(self, budget: Budget) -> str:
@@ -212,7 +229,7 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def used(self, budget: Any) -> str | None:
         if budget.fullest is None:
             return None
-        who = str(budget.fullest.user) if budget.fullest.user else ""
+        who = budget.call(budget.fullest.user) if budget.fullest.user else ""
         return format_html("{}{}", f"{who}: " if who else "", bars(budget.fullest))
 
 
@@ -222,10 +239,10 @@ def _names() -> list[str]:
     return list(active.values_list("username", flat=True)[:MOST_NAMES])
 
 
-def name_of(budget: Budget) -> str:
+def name_of(budget: Budget, call: Naming) -> str:
     """Who shares it, or has one each."""
     if budget.user:
-        return str(budget.user)
+        return call(budget.user)
     group = budget.group and str(ROLE_NAMES.get(budget.group.name, budget.group.name))
     if budget.is_each:
         return _("each of %(group)s") % {"group": group} if group else _("each person")
@@ -271,10 +288,10 @@ def _limits(budget: Budget) -> list[str]:
     return [each for each in found if each]
 
 
-def _people(budget: Budget) -> list[tuple[str, str]]:
+def _people(budget: Budget, call: Naming) -> list[tuple[str, str]]:
     """Who has used most of it in this period, with bars."""
     now = budget.allowances.filter(starts_on=budget.starts_on).select_related("user")
     rows = list(now.order_by("-spent_nano", "-spent_tokens", "id")[:MOST_PEOPLE])
     for row in rows:
         row.budget = budget
-    return [(str(row.user) if row.user else name_of(budget), bars(row)) for row in rows]
+    return [(call(row.user) if row.user else name_of(budget, call), bars(row)) for row in rows]

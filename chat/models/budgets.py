@@ -146,8 +146,9 @@ class Budget(models.Model):
         ]
 
     def __str__(self) -> str:
-        whose = self.user or self.group
-        return f"{whose or _('everybody')}, {self.get_period_display()}"
+        """Without a person's name: not all who see budgets see names."""
+        whose = self.group or (_("one person") if self.user_id else _("everybody"))
+        return f"{whose}, {self.get_period_display()}"
 
     @property
     def scope(self) -> str:
