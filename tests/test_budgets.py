@@ -26,6 +26,7 @@ from chat.models import (
 )
 from chat.models.budgets import LEAST_REPLY_TOKENS, OverBudget, Refusal, Weight
 from chat.models.generations import CallEnd, Outcome, TooManyRequests
+from chat.models.removal import remove
 from chat.replies import weights
 from tests.rows import COMPLETE, ask, at_once, finish, fresh, gateway, person, save
 
@@ -175,6 +176,28 @@ def test_unknown_usage_is_charged_as_estimated_and_kept_out_of_the_ledger():
     assert Charge.differences() == 0
 
 
+def test_a_budget_that_is_taken_away_holds_up_nothing_that_runs():
+    everybody = budget(1000)
+    ask()
+    running = claim()
+    call = begin(running)
+    everybody.delete()
+    end(running, call, **USED)
+    ask()
+    assert claim() is not None
+    assert Charge.differences() == 0
+
+
+def test_what_a_removed_conversation_held_is_given_back():
+    everybody = budget(1000)
+    reply = ask()
+    claim()
+    assert figures(everybody)[1] > 0
+    remove([reply.conversation_id])
+    Charge.settle_left()
+    assert figures(everybody) == (0, 0, 0, 0)
+
+
 def test_a_call_that_was_refused_before_anything_came_costs_nothing():
     everybody = budget(1000)
     ask()
@@ -232,17 +255,21 @@ def test_another_gateway_than_the_one_that_was_held_for_is_held_for_anew():
 def test_titles_and_checks_are_charged_and_refused_as_well():
     everybody = budget(100)
     reply = ask()
-    weight = Weight(10, 40, Price.objects.get())
-    title = Call.begin_title(reply.conversation, through(), "m", weight)
+    price = Price.objects.get()
+
+    def weigh() -> Weight:
+        return Weight(10, 40, price)
+
+    title = Call.begin_title(reply.conversation, through(), "m", weigh)
     Call.end(CallEnd(title.pk, **USED))
-    check = Call.begin_check(ann(), through(), "m", weight)
+    check = Call.begin_check(ann(), through(), "m", weigh)
     Call.end(CallEnd(check.pk, **USED))
     assert figures(everybody) == (14, 0, 60, 0)
     Allowance.objects.update(spent_nano=100)
     with pytest.raises(OverBudget):
-        Call.begin_title(reply.conversation, through(), "m", weight)
+        Call.begin_title(reply.conversation, through(), "m", weigh)
     with pytest.raises(OverBudget):
-        Call.begin_check(ann(), through(), "m", weight)
+        Call.begin_check(ann(), through(), "m", weigh)
     assert Call.objects.count() == 2
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 from django.core import mail
@@ -15,6 +16,7 @@ from chat.models.budgets import Weight
 from chat.models.notices import WAITS
 from chat.replies import courier
 from tests.rows import ask
+from tests.server import free_port
 from tests.test_budgets import USED, begin, budget, claim, end, price, through
 
 __all__ = ["price"]  # a fixture: what a token costs
@@ -175,6 +177,55 @@ def hook() -> Iterator[Hook]:
         yield server
         server.shutdown()
         thread.join()
+
+
+class Post(StreamRequestHandler):
+    """One conversation with a mail server that takes everything."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 post\r\n")
+        while line := self.rfile.readline():
+            word = line[:4].upper().strip()
+            if word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.server.got.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+
+
+@pytest.fixture
+def post(settings) -> Iterator[ThreadingTCPServer]:
+    """A mail server, which is the settings' own."""
+    with ThreadingTCPServer(("127.0.0.1", 0), Post) as server:
+        server.got = []
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_mail_goes_through_the_server_of_the_settings(post):
+    notice = await courier.in_database(made_notice)("a@example.org")
+    await courier._send(notice)
+    (got,) = post.got
+    assert b"To: a@example.org" in got
+    assert b"80 % used" in got
+    row = await courier.in_database(Notice.objects.get)()
+    assert row.sent_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_mail_server_that_is_away_is_tried_again(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+    notice = await courier.in_database(made_notice)("a@example.org")
+    await courier._send(notice)
+    row = await courier.in_database(Notice.objects.get)()
+    assert (row.sent_at, row.failure != "") == (None, True)
+    assert row.due_at is not None
 
 
 @pytest.mark.django_db(transaction=True)

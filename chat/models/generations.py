@@ -37,6 +37,7 @@ from .tallies import Tally
 
 MINUTE = timedelta(minutes=1)
 Status = Message.Status
+Weigh = Callable[[], Weight]
 
 # What each running reply costs five times a second; made of expressions anew it costs ten times that.
 _ADVANCE = """
@@ -648,22 +649,22 @@ class Call(models.Model):
 
     @classmethod
     def begin_title(
-        cls, conversation: Conversation, gateway: Gateway, model: str, weight: Weight
+        cls, conversation: Conversation, gateway: Gateway, model: str, weigh: Weigh
     ) -> "Call":
-        """Raises OverBudget."""
+        """`weigh` says what it may use; raises OverBudget."""
         by = _by(conversation.owner, gateway, model)
-        return cls._begin_aside(cls.Purpose.TITLE, by | {"conversation": conversation}, weight)
+        return cls._begin_aside(cls.Purpose.TITLE, by | {"conversation": conversation}, weigh)
 
     @classmethod
-    def begin_check(cls, user: Any, gateway: Gateway, model: str, weight: Weight) -> "Call":
-        """Raises OverBudget."""
-        return cls._begin_aside(cls.Purpose.CHECK, _by(user, gateway, model), weight)
+    def begin_check(cls, user: Any, gateway: Gateway, model: str, weigh: Weigh) -> "Call":
+        """`weigh` says what it may use; raises OverBudget."""
+        return cls._begin_aside(cls.Purpose.CHECK, _by(user, gateway, model), weigh)
 
     @classmethod
     @transaction.atomic
-    def _begin_aside(cls, purpose: str, by: dict[str, Any], weight: Weight) -> "Call":
+    def _begin_aside(cls, purpose: str, by: dict[str, Any], weigh: Weigh) -> "Call":
         call = cls.objects.create(purpose=purpose, **by)
-        if Charge.hold(call.user, lambda: weight, call=call):
+        if Charge.hold(call.user, weigh, call=call):
             call.mark_charged()
         return call
 

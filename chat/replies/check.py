@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
@@ -100,9 +101,10 @@ def _call(
     gateway: Gateway, endpoint: Endpoint, user: User, body: dict[str, Any], within_s: float
 ) -> GatewayError | None:
     """One call, accounted; returns what was wrong with it."""
-    weight = weights.of_call(gateway, body["model"], body["messages"], body)
+    place = (gateway, body["model"])
     try:
-        call = Call.begin_check(user, gateway, body["model"], weight)
+        weigh = partial(weights.of_call, *place, body["messages"], body)
+        call = Call.begin_check(user, *place, weigh)
     except OverBudget:
         return GatewayError("bad_request", reason="budget")
     usage: Usage | None = None

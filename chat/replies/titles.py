@@ -1,6 +1,7 @@
 """A short title for a conversation, by a cheap model that an owner picked; nothing waits for it."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -82,8 +83,8 @@ def _due(conversation: int) -> tuple[Conversation, LanguageModel, str] | None:
 
 
 def _begin(row: Conversation, model: LanguageModel, body: dict[str, Any]) -> Call:
-    weight = weights.of_call(model.gateway, model.name, body["messages"], body)
-    return Call.begin_title(row, model.gateway, model.name, weight)
+    place = (model.gateway, model.name)
+    return Call.begin_title(row, *place, partial(weights.of_call, *place, body["messages"], body))
 
 
 def _note_failure(model: LanguageModel, end: CallEnd, endpoint: Endpoint | None) -> None:
