@@ -360,6 +360,47 @@ def test_a_formula_as_deep_as_may_be_does_not_end_the_process() -> None:
         maths.typeset(source, display=True)
 
 
+@pytest.mark.parametrize(
+    "source", ["[0,1) \\cup (2,3]", "\\bigl(\\{x\\}\\bigr)" * 20, "\\sqrt[3]{x}", "(x]" * 99]
+)
+def test_brackets_of_different_kinds_close_each_other(source: str) -> None:
+    assert "<math" in html(f"${source}$")
+
+
+# Each of these once ended the process, or kept it for hours from within a library.
+DEADLY = {
+    "brackets in a formula": "$" + "[" * 60 + "$",
+    "large brackets in a formula": "$" + "\\bigl(" * 60 + "$",
+    "brackets in cells": "$\\begin{matrix}" + "\\langle &" * 60 + "\\end{matrix}$",
+    "brackets that close elsewhere": "$" + "{(}" * 60 + ")" * 60 + "$",
+    "brackets for good": "$" + "\\mathopen{)}" * 60 + "$",
+    "mailboxes": "a@b.c " * 80_000,
+    "depth": "> " * 300_000 + "a\n" + "a\n" * 300_000,
+    "depth of lists": "- " * 200_000 + "a\n" + "a\n" * 200_000,
+    "the end of an address": "http://a.b/" + ")" * 400_000,
+    "addresses in a word": "http://a.b<" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", DEADLY)
+def test_no_text_ends_or_stops_the_process(name: str) -> None:
+    script = (
+        "import sys; from chat.rendering.markdown import render;"
+        "print(*(block.html for block in render(sys.stdin.read())))"
+    )
+    rendered = subprocess.run(
+        [sys.executable, "-c", script],
+        input=DEADLY[name],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    words = re.compile(r"[a-z@&>]{1,}")
+    text = unescape(re.sub(r"<[^>]*>", "", rendered))
+    assert len(words.findall(text)) >= len(words.findall(DEADLY[name]))
+
+
 # --- code ---
 
 
@@ -449,6 +490,14 @@ PATHOLOGICAL = {
     "blank lines": "\n" * 300_000,
     "numbers": "1. " * 5_000 + "x",
     "entities": "&" * 50_000,
+    "headings": "#\n" * 60_000,
+    "small blocks of code": "```python\nx = 1\n```\n" * 10_000,
+    "a row of backticks": "`" * 100_000,
+    "half a link": "[a](<" * 20_000,
+    "crossing emphasis": "*a_" * 30_000,
+    "blanks in a long block": "x " * 9_000 + " \n" * 50_000 + "a",
+    "blanks in a table": "a|b\n|" + " " * 15_000 + "b",
+    "ends of an address": "www.a.b/" + ")" * 50_000,
 }
 
 
@@ -465,14 +514,28 @@ def test_pathological_text_takes_a_bounded_time(name: str) -> None:
     assert growing.blocks == blocks
 
 
-def test_what_is_nested_too_deeply_is_shown_as_it_was_written() -> None:
-    text = "before\n\n" + "> " * 200 + "a\n\nafter"
+@pytest.mark.parametrize(
+    ("deep", "shape"),
+    [
+        ("> " * 200 + "a", '<p dir="auto">&gt;'),
+        ("- " * 200 + "a", '<p dir="auto">- - '),
+        ("\n".join("  " * depth + "- a" for depth in range(120)), '<pre class="plain"'),
+    ],
+)
+def test_what_is_nested_too_deeply_is_shown_as_it_was_written(deep: str, shape: str) -> None:
+    text = f"before\n\n{deep}\n\nafter"
     assert [block.html[:18] for block in render(text)] == [
         '<p dir="auto">befo',
-        '<pre class="plain"',
+        shape,
         '<p dir="auto">afte',
     ]
-    assert "> " * 200 + "a" in shown(text)
+    assert deep in shown(text)
+
+
+def test_a_text_of_too_many_elements_is_shown_as_it_was_written() -> None:
+    text = "# *a*\n" * 30_000
+    assert [block.html[:18] for block in render(text)] == ['<pre class="plain"']
+    assert shown(text) == text
 
 
 def test_every_process_writes_the_same_html() -> None:

@@ -14,6 +14,8 @@ FORMULA_MAX_CHARS = 80
 DISPLAY_MAX_CHARS = 2_000
 LINK_MAX_CHARS = 500
 UNDECIDED_MAX_CHARS = 200
+LINK_ADDRESS_MAX_CHARS = 4_000
+EMPHASIS_MAX_DEPTH = 50
 
 # A line of nothing but these may yet become a list, a rule, a heading, a table, a fence ...
 _UNDECIDED = re.compile(
@@ -28,8 +30,8 @@ _BLANK = re.compile(r"[ \t>]*")
 _ITEM = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)+(?:\[[ xX]\][ \t]+)?")
 _HEADING = re.compile(r"[ \t>]*#{1,6}[ \t]+")
 _RULE_OR_FENCE = re.compile(r"[ \t>]*(?:```|~~~|(?:-[ \t]*){3,}$|(?:\*[ \t]*){3,}$|={3,}$)")
-_DELIMITER_ROW = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*")
-_DELIMITER_START = re.compile(r"[ \t>]*[|:\- \t]*")
+_DELIMITER_ROW = re.compile(r"[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-*+:?[ \t]*+)*+")
+_DELIMITER_START = re.compile(r"[ \t>]*+[|:\- \t]*+")
 _ROW = re.compile(r"([ \t>]*)\|")
 _PIPE = re.compile(r"(?<!\\)\|")
 _DEFINITION = re.compile(r" {0,3}\[[^\[\]]+\]:[ \t]*\S*(?:[ \t]+[\"'(].*)?")
@@ -220,9 +222,13 @@ def _closed_inline(text: str) -> str:
             if not brackets:
                 continue
             opening = brackets.pop()
-            if whole := _LINK_END.match(text, at) or _LABEL_END.match(text, at):
+            near = at + LINK_ADDRESS_MAX_CHARS
+            is_near = len(text) <= near
+            if whole := _LINK_END.match(text, at, near) or _LABEL_END.match(text, at, near):
                 at = whole.end()
-            elif at == len(text) or _LINK_OPEN.match(text, at) or _LABEL_OPEN.match(text, at):
+            elif is_near and (
+                at == len(text) or _LINK_OPEN.match(text, at) or _LABEL_OPEN.match(text, at)
+            ):
                 dropped.append(opening)
                 end = match.start()
                 break
@@ -268,7 +274,8 @@ def _weigh(emphasis: list[tuple[str, int]], run: str, before: str, after: str) -
             if not length:
                 return
     # 2*3 and snake_case are no emphasis that is about to end.
-    if left and not (_is_word(before) and before.isascii()):
+    is_within_word = _is_word(before) and before.isascii()
+    if left and not is_within_word and len(emphasis) < EMPHASIS_MAX_DEPTH:
         emphasis.append((kind, length))
 
 

@@ -365,13 +365,17 @@ _MAY_LINK = re.compile(r":/|www\.", re.I)
 _ENDS = re.compile(r"\s*(?:</(?:p|li|ul|ol|blockquote|h[2-6])>\s*)+\Z")
 _CLOSES_CODE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\n[ \t>\n]*\Z", re.M)
 _ENDS_IN_CODE = re.compile(r"</code></pre></div>(?:</\w+>)*\Z")
-_FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})([^\n]*)\n")
+_FENCE = re.compile(r"( {0,3})(`{3,}+|~{3,}+)([^\n]*+)\n")
 _MARKER = re.compile(r" {0,3}([-+*]|\d{1,9}[.)])(?=[ \t\n])")
 _DEFINITION = re.compile(r"^ {0,3}\[[^\[\]\n]+\]:[ \t]*\S[^\n]*$", re.M)
 _LI = re.compile(r"<(/?)li\b")
 
 # Plain text ends where a blank line is followed by what can only be a paragraph.
-_PLAIN = _Run(re.compile(r"^[ \t]*\n(?=[^\s\-+*>\d#`~|])", re.M), re.compile(r"\n[ \t\n]*\Z"), None)
+_PLAIN = _Run(
+    re.compile(r"^[ \t]*\n(?=[^\s\-+*>\d#`~|])", re.M),
+    re.compile(r"(?<![ \t\n])[ \t]*\n[ \t\n]*\Z"),
+    None,
+)
 
 
 def _split(piece: Piece) -> tuple[str, list[str], str]:

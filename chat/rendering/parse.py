@@ -18,6 +18,14 @@ from chat.rendering.shape import shaped
 TABLE_MAX_COLUMNS = 100
 TABLE_MAX_CELLS = 100_000
 LATEX_MAX_SCAN = 50_000_000
+# What comrak would take a time for that grows with the square, or end the process over: markers
+# before one line and blanks before one; a word, in which an address ends only where the word does;
+# addresses of mailboxes in one line, for each of which it descends once.
+LINE_MAX_MARKERS, LINE_MAX_INDENT = 100, 300
+WORD_MAX_CHARS = 4_000
+LINE_MAX_MAILBOXES = 500
+# Ends of elements in one text; whoever writes more is no longer read, and costs seconds.
+TAGS_MAX = 100_000
 
 # A noncharacter that keeps a line from being taken for a block of its own; never in the output.
 GUARD = "\ufdd0"
@@ -37,9 +45,12 @@ def parse(source: str, *, is_open: bool = False) -> list[Piece]:
     """The blocks in order; lines count from 0.
 
     `is_open`: a code block that ends the source is still being written and stays plain. A block
-    that is nested too deeply is shown as plain text; an error in a library is raised.
+    that is nested too deeply is shown as plain text, and so is all of a text with too many
+    elements; an error in a library is raised.
     """
     raw = comrak.render_markdown(_guarded(source), *_options(with_latex=_has_cheap_latex(source)))
+    if raw.count("<") > TAGS_MAX:
+        return [Piece(0, "plain", plain(source), [], is_loose=False)]
     shapes = list(shaped(raw.replace(GUARD, ""), is_open=is_open))
     ends = [shape.line for shape in shapes[1:]]
     lines = source.split("\n") if any(shape.is_too_deep for shape in shapes) else []
@@ -74,10 +85,20 @@ _END_OF_LINE = re.compile(r"[ \t.,;]*$", re.M)
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:```|~~~)", re.M)
 _DELIMITER_ROW = re.compile(r"^[ \t|:>*+\d.)-]+$", re.M)
 _BLANK_LINE = re.compile(r"\n[ \t>]*\n")
+_MARKER = r"(?:>|[-+*](?=[ \t])|\d{1,9}[.)](?=[ \t]))"
+_DEEP_LINE = re.compile(
+    rf"^(?=(?:[ \t]*{_MARKER}){{{LINE_MAX_MARKERS + 1}}}|[ \t]{{{LINE_MAX_INDENT}}})", re.M
+)
+_LONG_WORD = re.compile(rf"[^ \t\n\r\f\v]{{{WORD_MAX_CHARS + 1},}}")
+_ADDRESS = re.compile(r"(?<=[:@])|(?<=www)", re.I)
+_MAILBOXES = re.compile(rf"^(?:[^@\n]*@){{{LINE_MAX_MAILBOXES + 1},}}", re.M)
 
 
 def _guarded(source: str) -> str:
     """The source with GUARD where a line must not start a block; no line is added or taken."""
+    source = _DEEP_LINE.sub(GUARD, source)
+    source = _LONG_WORD.sub(lambda word: _ADDRESS.sub(GUARD, word[0]), source)
+    source = _MAILBOXES.sub(lambda line: line[0].replace("@", f"@{GUARD}"), source)
     if "<" in source:
         # No raw HTML, so no HTML blocks either: one of them could swallow all that follows.
         source = _LINE_TAG.sub(rf"\1{GUARD}", source)

@@ -12,6 +12,8 @@ from chat.rendering import code, links, maths
 
 DEPTH_MAX = 100
 COLOURED_MAX_CHARS = 100_000
+# What it costs to begin a block, in characters.
+COLOURED_BLOCK_CHARS = 200
 
 # A noncharacter that ends a formula which is not closed yet.
 OPEN = "\ufdd1"
@@ -145,7 +147,7 @@ def shaped(html: str, *, is_open: bool = False) -> Iterator[Shape]:
             if shape.is_too_deep or tag == "pre":
                 pass
             elif tag == "code" and path[-2:-1] == ["pre"]:
-                coloured += len(text)
+                coloured += len(text) + COLOURED_BLOCK_CHARS
                 colour = match.start() != open_code_at and coloured <= COLOURED_MAX_CHARS
                 shape.code_block(attributes, text, colour=colour)
             else:
