@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, LanguageModel, Message, User
+from chat.models.generations import CallEnd
 from chat.models.people import ROLES
 from chat.rendering.export import as_json
 from tests import rows
@@ -631,3 +632,70 @@ def test_a_key_is_on_no_page_in_no_log_no_export_no_error_and_no_history(
     assert [text for text in texts if KEY in text] == []
     page = next(text for text in shown if "…7f3a" in text)
     assert page
+
+
+# --- how it does --------------------------------------------------------------------------------
+
+
+def failed(gateway, kind="server", hours_ago=1, **facts):
+    """A call of today's, or of hours ago, that ended so."""
+    caller = User.objects.first()
+    call = Call.begin_check(caller, gateway, "m")
+    moment = timezone.now() - timedelta(hours=hours_ago)
+    Call.objects.filter(pk=call.pk).update(started_at=moment)
+    Call.end(CallEnd(call.pk, error_kind=kind, **facts))
+    return call
+
+
+def test_the_list_tells_todays_errors_and_the_last_one(owner):
+    gateway = own()
+    failed(gateway, "rate_limit", hours_ago=0)
+    failed(gateway, "server", hours_ago=0)
+    failed(gateway, "", hours_ago=0)
+    failed(own("other"), "auth", hours_ago=24 * 8)
+    shown = owner.get(address("changelist"))
+    other, first = sorted(shown.context["cl"].result_list, key=lambda row: row.slug != "other")
+    assert (first.failed_today, first.calls_today) == (2, 3)
+    assert first.last_error_kind == "server"
+    assert (other.calls_today, other.last_error_kind) == (None, None)
+    assert "2 / 3" in shown.content.decode()
+
+
+def test_a_gateways_page_lists_its_last_errors_without_their_words(owner, administrator):
+    gateway = own()
+    call = failed(gateway, "server", error_message="quotes a private word", http_status=503)
+    for client in (owner, administrator):
+        page = client.get(address("change", gateway.pk)).content.decode()
+        assert "Errors of the last 7 days" in page
+        assert f"/admin/chat/call/{call.pk}/change/" in page
+        assert ">503<" in page
+        assert "quotes a private word" not in page
+    assert "Errors of the last" not in owner.get(address("change", own("b").pk)).content.decode()
+
+
+def test_check_now_stands_in_the_list(administrator, gateway):
+    row = own(base_url=gateway.url, is_private_allowed=True)
+    gateway.reply("Hi")
+    shown = administrator.get(address("changelist")).content.decode()
+    place = address("check", row.pk)
+    assert f'<button form="row-command" formaction="{place}" name="check">' in shown
+    assert '<form id="row-command" method="post">' in shown
+    assert administrator.post(place).status_code == 302
+
+
+def test_a_balance_that_runs_out_is_marked(owner):
+    gateway = own()
+    gateway.note_balance(Decimal(5))
+    assert 'class="bad"' not in owner.get(address("changelist")).content.decode()
+    spend(gateway, 20 * 10**9, currency="USD")
+    assert (
+        '<span class="bad">5 USD · lasts 1 day' in owner.get(address("changelist")).content.decode()
+    )
+
+
+def test_each_balance_that_is_asked_is_kept(owner):
+    gateway = own()
+    gateway.note_balance(Decimal(5))
+    gateway.note_balance(None)
+    gateway.note_balance(Decimal("4.5"))
+    assert [balance.amount for balance in gateway.balances.all()] == [5, Decimal("4.5")]

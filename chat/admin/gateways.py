@@ -8,9 +8,10 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.debug import sensitive_post_parameters
@@ -22,11 +23,14 @@ from chat.rendering import diagnosis
 from chat.replies import check
 from chat.replies.check import Finding
 
-from .figures import moment, money
+from . import health
+from .figures import moment, money, whole
 from .gateway_form import GatewayForm
 
 # Of a shorter key the last four would be too large a part.
 SHORTEST_KEY_HINTED = 16
+# A balance that lasts for fewer is marked.
+FEW_DAYS = 3
 SET_IN_ENVIRONMENT = (
     "name",
     "base_url",
@@ -41,11 +45,26 @@ SET_IN_ENVIRONMENT = (
 class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = GatewayForm
     change_form_template = "admin/gateway.html"
-    list_display = ("name", "slug", "base_url", "enabled", "source", "key_hint", "state", "left")
+    list_display = (
+        *("name", "base_url", "enabled", "key_hint", "state", "left"),
+        *("errors_today", "last_error", "command"),
+    )
+    has_row_commands = True
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
-        return super().get_queryset(request).with_spending()
+        return health.told(super().get_queryset(request).with_spending())
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        may_check = self.has_change_permission(request)
+        return [name for name in self.list_display if may_check or name != "command"]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if gateway := kwargs.get("obj"):
+            context["errors_of_late"] = health.errors_of_late(gateway)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # --- the form -----------------------------------------------------------------------------
 
@@ -67,11 +86,14 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     )
                 },
             ),
-            (_("What it said last"), {"fields": ("source", "state", "left")}),
+            (
+                _("What it said last"),
+                {"fields": ("source", "state", "left", "errors_today", "last_error")},
+            ),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Gateway | None = None) -> list[str]:
-        fixed = ["key_hint", "source", "state", "left"]
+        fixed = ["key_hint", "source", "state", "left", "errors_today", "last_error"]
         if obj is not None:
             fixed.append("slug")  # calls and favourites know it by this name
             fixed += SET_IN_ENVIRONMENT if obj.is_from_environment else ()
@@ -137,10 +159,35 @@ class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             # The stock form would show a None as such.
             return str(self.get_empty_value_display())
         parts = [money(gateway.balance, gateway.currency) or ""]
-        if (days := gateway.days_left) is not None:
+        days = gateway.days_left
+        if days is not None:
             parts.append(ngettext("lasts %(n)d day", "lasts %(n)d days", days) % {"n": days})
         parts.append(moment(gateway.balance_at))
-        return " · ".join(parts)
+        is_low = gateway.balance <= 0 or (days is not None and days < FEW_DAYS)
+        told = " · ".join(parts)
+        return format_html('<span class="bad">{}</span>', told) if is_low else told
+
+    @admin.display(description=gettext_lazy("errors today"))
+    def errors_today(self, gateway: Any) -> str:
+        """Of so many calls."""
+        if not gateway.calls_today:
+            return str(self.get_empty_value_display())
+        return f"{whole(gateway.failed_today)} / {whole(gateway.calls_today)}"
+
+    @admin.display(description=gettext_lazy("last error"))
+    def last_error(self, gateway: Any) -> str:
+        if not gateway.last_error_kind:
+            return str(self.get_empty_value_display())
+        return f"{gateway.last_error_kind} · {moment(gateway.last_error_at)}"
+
+    @admin.display(description="")
+    def command(self, gateway: Gateway) -> str:
+        address = reverse("admin:chat_gateway_check", args=[gateway.pk])
+        return format_html(
+            '<button form="row-command" formaction="{}" name="check">{}</button>',
+            address,
+            _("Check now"),
+        )
 
     # --- commands -----------------------------------------------------------------------------
 

@@ -27,6 +27,12 @@ from .read_only import ReadOnlyAdmin
 Status = Message.Status
 RUNNING = (Status.QUEUED, Status.STREAMING)
 LIVE_VAR = "live"
+KINDS = {
+    "send": gettext_lazy("a question"),
+    "regenerate": gettext_lazy("another answer"),
+    "retry": gettext_lazy("a retry"),
+    "continue": gettext_lazy("a continuation"),
+}
 # Without a word for so long, a reply is told as silent.
 QUIET_S = 60
 INTERRUPTED_WITHIN = timedelta(days=7)
@@ -82,8 +88,8 @@ class GenerationAdmin(ReadOnlyAdmin):
         "asked",
         "person",
         "of_model",
-        "gateway",
-        "kind",
+        "through",
+        "asked_as",
         "state",
         "characters",
         "speed",
@@ -174,6 +180,14 @@ class GenerationAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("model"))
     def of_model(self, generation: Generation) -> str:
         return str(generation.message.model)
+
+    @admin.display(description=gettext_lazy("gateway"))
+    def through(self, generation: Generation) -> str | None:
+        return str(generation.gateway) if generation.gateway else None
+
+    @admin.display(description=gettext_lazy("asked as"))
+    def asked_as(self, generation: Generation) -> str:
+        return str(KINDS.get(generation.kind, generation.kind))
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, generation: Any) -> str:

@@ -6,21 +6,24 @@ The roles' own rights are set by a migration and by nothing here, so no form lea
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
-from django.db.models import Count, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html_join
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from chat.models import User
-from chat.models.people import ROLES
 
+from .people_spending import DaysOfUse, UserList, columns
 from .person_data import PersonData
 
 ROLE_NAMES = {
@@ -58,10 +61,15 @@ class UserForm(UserChangeForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         stays_owner = cleaned.get("is_active") and makes_owner(cleaned.get("groups", ()))
-        owners = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=self.instance.pk)
-        if self.instance.is_superuser and not stays_owner and not owners.exists():
+        if not stays_owner and is_last_owner(self.instance):
             raise ValidationError(_("This is the last owner; make somebody else an owner first."))
         return cleaned
+
+
+def is_last_owner(user: User) -> bool:
+    """Without them nobody would have every right."""
+    owners = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+    return user.is_superuser and not owners.exists()
 
 
 def makes_owner(groups: Any) -> bool:
@@ -71,11 +79,11 @@ def makes_owner(groups: Any) -> bool:
 @admin.register(User)
 class UserAdmin(PersonData, StockUserAdmin):
     form = UserForm
-    list_display = ("username", "email", "roles", "is_active", "last_login", "date_joined", "more")
-    list_filter = ("is_active", "groups")
+    list_display = ("username", "roles", "is_active", "more")
+    list_filter = (DaysOfUse, "is_active", "groups")
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
-    actions = None
+    actions = ["switch_off", "switch_on"]
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
@@ -86,6 +94,15 @@ class UserAdmin(PersonData, StockUserAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return UserList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """What they have used stands before the links."""
+        *names, more = self.list_display
+        used = columns(request) if request.user.has_perm("chat.see_sums") else []
+        return [*names, *used, more]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         if not super().has_change_permission(request, obj):
@@ -117,6 +134,40 @@ class UserAdmin(PersonData, StockUserAdmin):
             obj.is_superuser = makes_owner(form.cleaned_data["groups"])
         super().save_model(request, obj, form, change)
 
+    # --- many at once -------------------------------------------------------------------------
+
+    @admin.action(description=gettext_lazy("Switch off"), permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """They are logged out and what runs for them is stopped; what they have stays."""
+        self._switch(request, queryset.filter(is_active=True), False)
+
+    @admin.action(description=gettext_lazy("Switch on again"), permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._switch(request, queryset.filter(is_active=False), True)
+
+    def _switch(self, request: HttpRequest, people: QuerySet[User], is_on: bool) -> None:
+        """Each by a change of its own, as everything that follows from one hangs on that."""
+        done, left = 0, []
+        with transaction.atomic():
+            # One after the other, so that two who do this at once leave an owner.
+            for user in people.select_for_update(of=("self",)).order_by("pk"):
+                is_spared = not is_on and (user == request.user or is_last_owner(user))
+                if is_spared or not self.has_change_permission(request, user):
+                    left.append(user.username)
+                    continue
+                user.is_active = is_on
+                user.save(update_fields=["is_active"])
+                self.log_change(request, user, "switched on" if is_on else "switched off")
+                done += 1
+        if done:
+            words = ngettext("%(n)d person changed.", "%(n)d people changed.", done)
+            messages.success(request, words % {"n": done})
+        if left:
+            words = _("Left as they are, as you may not switch them off or on: %(names)s.")
+            messages.warning(request, words % {"names": ", ".join(left)})
+
+    # --- columns ------------------------------------------------------------------------------
+
     @admin.display(description=gettext_lazy("Roles and groups"))
     def roles(self, user: User) -> str:
         names = [str(ROLE_NAMES.get(group.name, group.name)) for group in user.groups.all()]
@@ -126,38 +177,18 @@ class UserAdmin(PersonData, StockUserAdmin):
 
     @admin.display(description="")
     def more(self, user: User) -> str:
-        address = reverse("admin:chat_call_changelist")
-        return format_html('<a href="{}?user__id__exact={}">{}</a>', address, user.pk, _("Calls"))
-
-
-admin.site.unregister(Group)
-
-
-@admin.register(Group)
-class GroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The roles, which stay as they are, and whatever other groups people are sorted into."""
-
-    fields = ("name",)
-    list_display = ("label", "people")
-    search_fields = ("name",)
-    ordering = ("pk",)
-    actions = None
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return super().get_queryset(request).annotate(people=Count("user"))
-
-    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        is_role = obj is not None and obj.name in ROLES
-        return not is_role and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        is_role = obj is not None and obj.name in ROLES
-        return not is_role and super().has_delete_permission(request, obj)
-
-    @admin.display(description=gettext_lazy("name"), ordering="name")
-    def label(self, group: Group) -> str:
-        return str(ROLE_NAMES.get(group.name, group.name))
-
-    @admin.display(description=gettext_lazy("people"), ordering="people")
-    def people(self, group: Any) -> int:
-        return int(group.people)
+        """What is behind the figures."""
+        of_theirs = {"user": user.key.hex}
+        links = [
+            (reverse("admin:spend"), of_theirs, _("Spending")),
+            (
+                reverse("admin:chat_conversation_changelist"),
+                {"owner__id__exact": user.pk},
+                _("Conversations"),
+            ),
+        ]
+        return format_html_join(
+            " · ",
+            '<a href="{}?{}">{}</a>',
+            [(address, urlencode(query), words) for address, query, words in links],
+        )

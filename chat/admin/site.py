@@ -24,6 +24,7 @@ TOPICS = (
     "calls",
     "budgets",
     "people",
+    "groups",
     "gateways",
     "language_models",
     "prices",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils.formats import number_format
@@ -28,6 +29,7 @@ class Sums(Total):
     """A Total, with what else a day knows of its calls."""
 
     errors: int = 0
+    replies: int = 0
     timed_ms: int = 0
     timed_tokens: int = 0
     key: tuple[Any, ...] = ()
@@ -80,6 +82,16 @@ def by_day(rows: QuerySet[DayTally], currencies: Sequence[str]) -> list[Sums]:
     return sorted(by(rows, ["day"], currencies, None), key=lambda line: line.key)
 
 
+def by_user(rows: QuerySet[DayTally]) -> dict[UUID, Sums]:
+    """By key; who has no row has used nothing."""
+    found: dict[UUID, Sums] = {}
+    sums = {f"sum_{name}": Sum(name) for name in SUMMED}
+    for row in rows.order_by().values("user_key", "currency").annotate(**sums):
+        line = found.setdefault(row["user_key"], Sums())
+        _add(line, row["currency"], {name: row[f"sum_{name}"] for name in SUMMED})
+    return found
+
+
 def rest(total: Sums, shown: Sequence[Sums]) -> Sums:
     """What `shown` lines, which are a part of it, leave of a total."""
     left = Sums(key=())
@@ -115,7 +127,7 @@ def _add(line: Sums, currency: str, sums: Mapping[str, Any]) -> None:
     tokens = whole["tokens"] if whole["counted"] else None
     told = {name: whole.get(name, 0) for name in SUMS}
     line.add(told | {"currency": currency, "tokens": tokens, "cost_nano_sum": whole["cost_nano"]})
-    for name in ("errors", "timed_ms", "timed_tokens"):
+    for name in ("errors", "replies", "timed_ms", "timed_tokens"):
         setattr(line, name, getattr(line, name) + whole[name])
     if whole["priced"] or whole["unknown_cost"]:
         line.doubts[currency] = whole["unknown_cost"], whole["estimated_cost"]
