@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from chat.models import Call, DayTally, FirstToken, User
+from chat.models.budgets import Weight
 from chat.models.day_tallies import MAX_MS, cut
 from chat.models.generations import CallEnd
 from tests.rows import answer, ask, gateway
@@ -89,7 +90,11 @@ def test_what_a_day_tells_beside_money():
     called(reply, waited_ms=500, **USED)
     called(reply, error_kind="server", waited_ms=250)
     called(reply, error_kind="connection")
-    Call.end(CallEnd(Call.begin_check(reply.generation.user, reply.gateway, "m").pk, **USED))
+    Call.end(
+        CallEnd(
+            Call.begin_check(reply.generation.user, reply.gateway, "m", Weight(1, 1)).pk, **USED
+        )
+    )
     facts = DayTally.objects.aggregate(
         *(Sum(name) for name in ("calls", "errors", "replies", "unknown", "timed_tokens"))
     )
@@ -106,7 +111,11 @@ def test_each_key_stands_apart():
     called(reply, **USED)
     reply.model = "another"
     called(reply, **USED)
-    Call.end(CallEnd(Call.begin_title(reply.conversation, reply.gateway, "another").pk, **USED))
+    Call.end(
+        CallEnd(
+            Call.begin_title(reply.conversation, reply.gateway, "another", Weight(1, 1)).pk, **USED
+        )
+    )
     assert DayTally.objects.count() == 5
     assert DayTally.differences() == 0
 

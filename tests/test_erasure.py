@@ -30,6 +30,7 @@ from chat.models import (
     User,
     erasure,
 )
+from chat.models.budgets import Weight
 from chat.models.conversations import Held
 from chat.models.generations import CallEnd
 from chat.models.read_log import Seen
@@ -49,7 +50,7 @@ def ann(db) -> User:
     call = Call.begin(reply.generation, reply.gateway, "m", 1)
     end = CallEnd(call.pk, error_message="private", total_tokens=3, cost_nano=5, currency="USD")
     Call.end(end)
-    Call.begin_title(reply.conversation, reply.gateway, "m")
+    Call.begin_title(reply.conversation, reply.gateway, "m", Weight(1, 1))
     Feedback.give(reply, -1, "A private word")
     Command.once(lambda: reply, user=ann, name="send", key="k")
     Favourite.objects.create(user=ann, gateway=reply.gateway, name="m")

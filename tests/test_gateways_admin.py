@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, LanguageModel, Message, User
+from chat.models.budgets import Weight
 from chat.models.generations import CallEnd
 from chat.models.people import ROLES
 from chat.rendering.export import as_json
@@ -640,7 +641,7 @@ def test_a_key_is_on_no_page_in_no_log_no_export_no_error_and_no_history(
 def failed(gateway, kind="server", hours_ago=1, **facts):
     """A call of today's, or of hours ago, that ended so."""
     caller = User.objects.first()
-    call = Call.begin_check(caller, gateway, "m")
+    call = Call.begin_check(caller, gateway, "m", Weight(1, 1))
     moment = timezone.now() - timedelta(hours=hours_ago)
     Call.objects.filter(pk=call.pk).update(started_at=moment)
     Call.end(CallEnd(call.pk, error_kind=kind, **facts))

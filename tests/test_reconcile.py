@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from chat.models import Balance, Call, DayTally, Gateway, User
+from chat.models.budgets import Weight
 from chat.models.generations import CallEnd
 from chat.replies import reconcile
 from tests import rows
@@ -37,7 +38,7 @@ def own(slug, gateway, currency):
 def spent(gateway, nano, hours_ago, request_id="", **end):
     """A call that ended then and cost so much."""
     person, _ = User.objects.get_or_create(username="ann")
-    call = Call.begin_check(person, gateway, "m")
+    call = Call.begin_check(person, gateway, "m", Weight(1, 1))
     used = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "confidence": "exact"}
     cost = {"cost_nano": nano, "currency": gateway.currency, "cost_confidence": "exact"}
     Call.end(CallEnd(call.pk, request_id=request_id, **used | cost | end))

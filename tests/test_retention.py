@@ -27,6 +27,7 @@ from chat.models import (
     retention,
     search,
 )
+from chat.models.budgets import Weight
 from chat.models.conversations import Held
 from chat.models.generations import CallEnd, Outcome
 from tests.rows import answer, ask, at_once, claim, finish, fresh, grow, person, save
@@ -173,7 +174,7 @@ def test_a_purged_conversation_leaves_its_calls_and_nothing_else():
     Score.objects.create(message=reply, name="accuracy", value=1)
     Command.once(lambda: reply, user=reply.conversation.owner, name="send", key="k")
     grow(reply.conversation, 700)  # further down than Python recurses
-    title = Call.begin_title(reply.conversation, reply.gateway, "m")
+    title = Call.begin_title(reply.conversation, reply.gateway, "m", Weight(1, 1))
     Call.end(CallEnd(title.pk, error_message="you said: private"))
     reply.conversation.delete_for_owner()
     Conversation.objects.update(deleted_at=timezone.now() - 8 * DAY)

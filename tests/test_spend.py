@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, DayTally, FirstToken, Gateway, Rate, User
+from chat.models.budgets import Weight
 from chat.models.generations import CallEnd
 from chat.models.people import ROLES
 from tests import rows
@@ -60,7 +61,7 @@ def spent(name, nano, days_ago=0, model="m", group=None, waited_ms=None, **end):
         person.groups.set([Group.objects.get_or_create(name=group)[0]])
     through = Gateway.objects.first() or rows.gateway()
     began = noon(days_ago)
-    call = Call.begin_check(person, through, model)
+    call = Call.begin_check(person, through, model, Weight(1, 1))
     Call.objects.filter(pk=call.pk).update(started_at=began, purpose="reply")
     first = began + timedelta(milliseconds=waited_ms) if waited_ms is not None else None
     Call.end(CallEnd(call.pk, first_delta_at=first, **USED | {"cost_nano": nano} | end))
