@@ -276,22 +276,3 @@ def test_nothing_scrolls_sideways_but_code_and_tables_in_their_boxes(
     for box in ("html", "#scroll", "#messages", ".words", ".prose"):
         for element in page.locator(box).all():
             assert element.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, box
-
-
-# --- without JavaScript ---
-
-
-def test_without_javascript_a_question_is_asked_and_its_reply_stopped(gateway, owner, open_page):
-    gate = gateway.gate()
-    gateway.reply("One ", gate, "two")
-    page = open_page(owner, java_script_enabled=False)
-    page.goto("/")
-    text_field(page).fill("Count")
-    page.locator("[name=send]").click()
-    gate.wait_reached()
-    expect(page.locator("#composer")).to_be_hidden()
-    expect(page.locator("a[href='?compose']")).to_be_visible()
-    page.locator("[name=stop]").click()
-    page.locator(f"{REPLY}[data-status=stopped]").wait_for()
-    expect(page.locator("#composer")).to_be_visible()
-    gate.open()
