@@ -1,40 +1,52 @@
 """Photograph the pages of a real server in a real Chromium; the figures of the docs are these.
 
 python -m docs.screenshots.make [name ...]
+
+Where pngquant is installed, a photograph has 256 colours and a third of the bytes.
 """
 
+import re
+import shutil
+import sqlite3
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import browser as chromium
+from tests import screens
+from tests.screens import Screen
 from tests.server import PASSWORD, Client, Server
 from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"phone": (360, 740), "tablet": (768, 1024), "desktop": (1440, 900)}
-ENDED = "article:last-child:not([data-status=queued], [data-status=streaming])"
-WORDS = {
+QUESTIONS = {
     "en": {
-        "tour": "What can you do?",
         "code": "Code for one task in three languages",
         "table": "A table of the planets, please",
-        "long": "Write something long",
-        "next": "And what comes after it?",
+        "maths": "Show me some maths",
     },
     "ru": {
-        "tour": "Что ты умеешь?",
         "code": "Код одной задачи на трёх языках",
         "table": "Таблицу планет, пожалуйста",
-        "long": "Напиши что-нибудь длинное",
-        "next": "А что будет потом?",
+        "maths": "Покажи формулы",
     },
 }
+RIGHT_TO_LEFT = "ما هو الماء ولماذا هو مهم؟"
+ANSWER = """## الماء
+
+الماء مركب من **الهيدروجين** والأكسجين، وصيغته H₂O.
+
+- ضروري للحياة
+- يغطي معظم سطح الأرض
+
+> الماء أصل كل شيء
+"""
 NAMES = {"en": "anna", "ru": "анна"}
 EARLIER = {
     "en": [
@@ -50,146 +62,60 @@ EARLIER = {
         "Формулы приливов",
     ],
 }
-Words = dict[str, str]
 
 
-def ask(page: Page, words: str, model: str = "demo-fast") -> None:
-    """Ask and see the answer end."""
-    begin(page, words, model)
-    page.wait_for_selector(ENDED)
-
-
-def begin(page: Page, words: str, model: str) -> None:
-    """Ask, and return once the reply stands on the page."""
-    replies = page.locator("[data-role=assistant]").count()
-    page.fill("[name=model]", model)
-    page.fill("#composer [name=text]", words)
+def put(page: Page, question: str) -> None:
+    """A question of one's own, and its answer."""
+    screens.live(page)
+    page.fill("#model", "demo-fast")
+    page.fill("#text", question)
     page.click("#composer [name=send]")
-    page.locator("[data-role=assistant]").nth(replies).wait_for()
+    page.wait_for_selector(screens.ENDED)
 
 
-def to_the_top(page: Page) -> None:
+def questions(page: Page) -> dict[str, str]:
+    return QUESTIONS[page.locator("html").get_attribute("lang") or "en"]
+
+
+# --- what no other use has: things to look at ----------------------------------------------------
+
+
+def code(page: Page) -> None:
+    screens.live(page)
+    put(page, questions(page)["code"])
+
+
+def showcase(page: Page) -> None:
+    code(page)
     page.focus("#scroll")
     page.keyboard.press("Home")
     page.wait_for_selector("#latest:not([hidden])")
-    page.focus("#composer [name=text]")
+    page.focus("#text")
 
 
-# --- the scenes, from a new chat on ----------------------------------------------------------
+def table(page: Page) -> None:
+    screens.live(page)
+    put(page, questions(page)["table"])
 
 
-def home(_page: Page, _words: Words) -> None:
-    pass
+def maths(page: Page) -> None:
+    screens.live(page)
+    put(page, questions(page)["maths"])
 
 
-def models(page: Page, _words: Words) -> None:
-    page.click("[name=model]")
+def from_the_right(page: Page) -> None:
+    """The demo gateway knows no Arabic, so that the reply is given other words."""
+    put(page, RIGHT_TO_LEFT)
+    page.click("[data-role=assistant] [name=edit]")
+    page.fill(".edit textarea", ANSWER)
+    page.click(".edit [name=save]")
+    page.wait_for_selector(".edited")
 
 
-def conversation(page: Page, words: Words) -> None:
-    ask(page, words["code"])
-
-
-def showcase(page: Page, words: Words) -> None:
-    conversation(page, words)
-    to_the_top(page)
-
-
-def table(page: Page, words: Words) -> None:
-    ask(page, words["table"])
-
-
-def streaming(page: Page, words: Words) -> None:
-    begin(page, words["tour"], "demo-slow")
-    page.wait_for_selector("[data-part=body] > .block:nth-child(4)")
-
-
-def thinking(page: Page, words: Words) -> None:
-    begin(page, words["tour"], "demo-error-timeout")
-    page.wait_for_selector("[data-status=streaming]")
-
-
-def queued(page: Page, words: Words) -> None:
-    streaming(page, words)
-    begin(page, words["next"], "demo-fast")
-
-
-def held(page: Page, words: Words) -> None:
-    queued(page, words)
-    page.click("[data-status=streaming] [name=stop]")
-    page.wait_for_selector("[data-status=stopped]")
-
-
-def reasoning(page: Page, words: Words) -> None:
-    ask(page, words["tour"], "demo-reasoning")
-    page.click("summary")
-    to_the_top(page)
-
-
-def failed(page: Page, words: Words) -> None:
-    ask(page, words["tour"], "demo-error-balance")
-
-
-def interrupted(page: Page, words: Words) -> None:
-    ask(page, words["long"], "demo-error-drop")
-
-
-def cut(page: Page, words: Words) -> None:
-    ask(page, words["long"], "demo-error-length")
-
-
-def editing(page: Page, words: Words) -> None:
-    ask(page, words["tour"], "demo-error-content_filter")
-    page.press("#composer [name=text]", "ArrowUp")
-    page.wait_for_selector(".edit")
-
-
-def menu(page: Page, words: Words) -> None:
-    ask(page, words["table"])
-    page.click("#conversation-menu-button")
-
-
-def deleting(page: Page, words: Words) -> None:
-    ask(page, words["table"])
-    page.click("article:last-child [name=delete]")
-    page.wait_for_selector("#ask [name=confirm]")
-
-
-def drawer(page: Page, _words: Words) -> None:
-    if page.locator("#drawer").is_hidden():
-        page.click(".bar [popovertarget=drawer]")
-        page.locator("#drawer").evaluate(
-            "drawer => Promise.all(drawer.getAnimations().map(a => a.finished))"
-        )
-    page.click(".account-button")
-
-
-def offline(page: Page, words: Words) -> None:
-    ask(page, words["table"])
-    page.context.set_offline(True)
-    page.fill("#composer [name=text]", words["next"])
-    page.click("#composer [name=send]")
-    page.wait_for_selector("#composer-alert [role=alert]")
-
-
-def password(page: Page, _words: Words) -> None:
-    page.goto(page.url.rstrip("/") + "/password/")
-    page.fill("[name=old_password]", "x")
-    page.fill("[name=new_password1]", "x")
-    page.fill("[name=new_password2]", "y")
-    page.click("main button")
-
-
-def nothing(page: Page, _words: Words) -> None:
-    page.goto(page.url.rstrip("/") + "/c/nothing/")
-
-
-Scene = Callable[[Page, Words], None]
-# Everywhere: three sizes, light and dark, both languages. Once: a state, by turns in each of these.
-EVERYWHERE: list[Scene] = [home, conversation]
-ONCE: list[Scene] = [
-    *(models, table, streaming, thinking, queued, held, reasoning, failed, interrupted, cut),
-    *(editing, menu, deleting, drawer, offline, password, nothing),
+# Everywhere: three sizes, light and dark, both languages. Twice: each by turns, wide and narrow.
+EVERYWHERE: list[Screen] = [screens.home, code]
+TWICE: list[Screen] = [table, maths, from_the_right] + [
+    each for each in screens.SCREENS if each not in (screens.home, screens.drawer)
 ]
 TURNS = [
     ("desktop", "light", "en"),
@@ -197,32 +123,39 @@ TURNS = [
     ("phone", "light", "en"),
     ("desktop", "dark", "ru"),
     ("tablet", "light", "ru"),
+    ("phone", "light", "ru"),
 ]
+Shot = tuple[str, Screen, str, str, str]
 
 
-def shots() -> Iterator[tuple[str, Scene, str, str, str]]:
-    """(file's name, scene, size, scheme, language) of each photograph."""
+def shots() -> Iterator[Shot]:
+    """(file's name, screen, size, scheme, language) of each photograph."""
     yield "readme", showcase, "desktop", "light", "en"
-    for scene in EVERYWHERE:
+    for screen in EVERYWHERE:
         for size in SIZES:
             for scheme in ("light", "dark"):
-                for language in WORDS:
-                    yield (
-                        f"{scene.__name__}-{size}-{scheme}-{language}",
-                        scene,
-                        size,
-                        scheme,
-                        language,
-                    )
-    for turn, scene in enumerate(ONCE):
-        size, scheme, language = TURNS[turn % len(TURNS)]
-        yield f"{scene.__name__}-{size}-{scheme}-{language}", scene, size, scheme, language
+                for language in QUESTIONS:
+                    yield _shot(screen, size, scheme, language)
+    for turn, screen in enumerate(TWICE):
+        for size, scheme, language in (TURNS * 2)[turn * 2 % len(TURNS) :][:2]:
+            yield _shot(screen, size, scheme, language)
+
+
+def _shot(screen: Screen, size: str, scheme: str, language: str) -> Shot:
+    name = screen.__name__.replace("_", "-")
+    return f"{name}-{size}-{scheme}-{language}", screen, size, scheme, language
 
 
 @contextmanager
 def new_page(
-    browser: Browser, server: Server, size: str, scheme: str, language: str
+    browser: Browser,
+    server: Server,
+    size: str,
+    scheme: str,
+    language: str,
+    person: Client | None = None,
 ) -> Iterator[Page]:
+    """Of somebody who is logged in; of a visitor's without a person."""
     width, height = SIZES[size]
     context = browser.new_context(
         base_url=server.url,
@@ -233,6 +166,8 @@ def new_page(
         is_mobile=size != "desktop",
         reduced_motion="reduce",
     )
+    for name, value in (person.cookies if person else {}).items():
+        context.add_cookies([{"name": name, "value": value, "url": server.url}])
     yield context.new_page()
     context.close()
 
@@ -248,9 +183,14 @@ def enter(page: Page, path: str, username: str) -> None:
 
 
 def photograph(page: Page, name: str) -> None:
+    path = HERE / f"{name}.png"
     page.evaluate("document.fonts.ready")
-    page.screenshot(path=HERE / f"{name}.png")
+    page.screenshot(path=path)
+    if shutil.which("pngquant"):
+        command = ["pngquant", "--force", "--strip", "--speed", "1", "--output", path, path]
+        subprocess.run(command, check=True)
     sys.stdout.write(f"{name}\n")
+    sys.stdout.flush()
 
 
 def first_visit(browser: Browser, server: Server) -> None:
@@ -265,11 +205,40 @@ def first_visit(browser: Browser, server: Server) -> None:
         photograph(page, "empty-desktop-dark-ru")
 
 
+def without_gateway(browser: Browser) -> None:
+    with tempfile.TemporaryDirectory() as data_dir:
+        server = Server(Path(data_dir), {"POTOK_DEMO": "0"}).start()
+        try:
+            server.visitor().set_up()
+            for size, scheme, language in TURNS[:2]:
+                with new_page(browser, server, size, scheme, language) as page:
+                    enter(page, "/login/", "owner")
+                    photograph(page, f"no-gateway-{size}-{scheme}-{language}")
+        finally:
+            server.close()
+
+
+def broken(browser: Browser, server: Server, person: Client) -> None:
+    """What is seen where a view fails: here for want of a table."""
+    path = server.data_dir / "db.sqlite3"
+    with (
+        new_page(browser, server, "phone", "dark", "ru", person) as page,
+        closing(sqlite3.connect(path, timeout=30)) as database,
+    ):
+        database.execute("ALTER TABLE chat_languagemodel RENAME TO away")
+        page.goto("/")
+        photograph(page, "error-phone-dark-ru")
+        database.execute("ALTER TABLE away RENAME TO chat_languagemodel")
+
+
 def settle(server: Server, language: str) -> Client:
     """Somebody who reads this language and has asked before."""
     person = server.add_user(NAMES[language])
-    for words in EARLIER[language]:
-        person.wait_for_reply(person.send(words, model="demo-fast"))
+    for place, words in enumerate(EARLIER[language]):
+        model = "demo-fast" if place else "demo-reasoning"
+        conversation = person.send(words, model=model)
+        person.wait_for_reply(conversation, deadline_s=120)
+        person.get(f"/c/{conversation}/")  # or else it is one that wasn't read yet
     return person
 
 
@@ -310,6 +279,9 @@ def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) ->
 
 
 def main(wanted: list[str]) -> None:
+    def is_wanted(name: str) -> bool:
+        return not wanted or any(name.startswith(each) for each in wanted)
+
     with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
         executable = chromium.chromium(playwright)
         if executable is None:
@@ -318,20 +290,32 @@ def main(wanted: list[str]) -> None:
         browser = chromium.launch(playwright, executable)
         try:
             first_visit(browser, server)
-            people = {language: settle(server, language) for language in WORDS}
-            for name, scene, size, scheme, language in shots():
-                if wanted and not any(name.startswith(each) for each in wanted):
-                    continue
-                with new_page(browser, server, size, scheme, language) as page:
-                    enter(page, "/login/", NAMES[language])
-                    scene(page, WORDS[language])
-                    photograph(page, name)
-                    if "/c/" in page.url:
-                        people[language].post(urlsplit(page.url).path + "delete/")
+            people = {language: settle(server, language) for language in QUESTIONS}
+            for name, screen, size, scheme, language in filter(lambda s: is_wanted(s[0]), shots()):
+                person = people[language]
+                with new_page(browser, server, size, scheme, language, person) as page:
+                    take(page, name, screen, person)
+            if is_wanted("no-gateway"):
+                without_gateway(browser)
+            if is_wanted("error"):
+                broken(browser, server, people["ru"])
             review(browser, server, people["en"], wanted)
         finally:
             browser.close()
             server.close()
+
+
+def take(page: Page, name: str, screen: Screen, person: Client) -> None:
+    """A photograph, and nothing left of what was asked for it."""
+    before = listed(person)
+    screen(page)
+    photograph(page, name)
+    for path in listed(person) - before:
+        person.post(f"{path}delete/")
+
+
+def listed(person: Client) -> set[str]:
+    return set(re.findall(r'href="(/c/[0-9a-f-]{36}/)"', person.get("/conversations/").text))
 
 
 if __name__ == "__main__":
