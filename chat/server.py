@@ -159,6 +159,14 @@ class Server(DaphneServer):
         factory.protocol = WebSocket
         self._ws_factory = factory
 
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Daphne's, with a short way for what is sent most by far: a frame of text."""
+        is_text = message["type"] == "websocket.send" and message.get("text") is not None
+        if is_text and protocol.state == protocol.STATE_OPEN:
+            protocol.sendMessage(message["text"].encode())
+        else:
+            await super().handle_reply(protocol, message)
+
     def application_checker(self) -> None:
         """Daphne's, kept going: an application that raised in mid-answer would end it for good."""
         try:

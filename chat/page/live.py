@@ -149,20 +149,23 @@ class LiveReply:
         for part, growing, news in (("rb", self._reasoning, reasoning), ("b", self._text, text)):
             if not news:
                 continue
-            anew = growing.open_length + len(news)
-            ops += self._ops(part, await self._render(partial(growing.grow, news), anew))
+            if growing.open_length + len(news) <= OFF_LOOP_CHARS:
+                ops += self._ops(part, growing.grow(news))
+            else:
+                ops += self._ops(part, await self._off_loop(partial(growing.grow, news)))
         self._publish(ops)
 
     async def _finish(self) -> None:
         """The one full render at the end; what differs from what was shown is sent again."""
         ops: list[Op] = []
         for part, growing in (("rb", self._reasoning), ("b", self._text)):
-            ops += self._ops(part, await self._render(growing.finish, growing.length))
+            if growing.length <= OFF_LOOP_CHARS:
+                ops += self._ops(part, growing.finish())
+            else:
+                ops += self._ops(part, await self._off_loop(growing.finish))
         self._publish(ops)
 
-    async def _render(self, render: Callable[[], list[Patch]], chars: int) -> list[Patch]:
-        if chars <= OFF_LOOP_CHARS:
-            return render()
+    async def _off_loop(self, render: Callable[[], list[Patch]]) -> list[Patch]:
         self._is_rendering = True
         try:
             return await sync_to_async(render, thread_sensitive=False)()
