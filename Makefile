@@ -46,8 +46,10 @@ browser: dev ## A Chromium for the browser tests
 services: dev ## PostgreSQL, Redis and nginx for the tests of the scaled form
 	@$(python) -m tests.services
 
-bench: dev ## Measure: each file in bench/ prints its table
-	@for file in bench/[a-z]*.py; do $(python) -m "bench.$$(basename "$$file" .py)" || exit 1; done
+bench: dev browser services ## Measure: each file in bench/ prints its figures, and which targets hold
+	@failed=; for file in bench/[a-z]*.py; do \
+		$(python) -m "bench.$$(basename "$$file" .py)" || failed="$$failed $$file"; done; \
+	[ -z "$$failed" ] || { echo "Ended with an error:$$failed"; exit 1; }
 
 fuzz: dev ## The property tests with many more examples, then mutated streams (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz

@@ -15,10 +15,11 @@ _USAGE = {"prompt_tokens": 10, "completion_tokens": 1000, "total_tokens": 1010}
 
 
 class Stream:
-    """One reply under way. `sent_at`: monotonic seconds, of each word in turn."""
+    """One reply under way; `asked_at`, and `sent_at` of each word in turn, in monotonic seconds."""
 
     def __init__(self, transport: asyncio.WriteTransport, question: str) -> None:
         self.question = question
+        self.asked_at = time.monotonic()
         self.sent_at: list[float] = []
         self.is_closed = False
         self._transport = transport

@@ -42,7 +42,7 @@ class Page(asyncio.Protocol):
         """Returns once the page is told what it lacks."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, "127.0.0.1", self.client.server.port)
-        await asyncio.wait_for(self.is_watching.wait(), 120)
+        await asyncio.wait_for(self.is_watching.wait(), 300)
         return self
 
     async def has_seen(self, words: int) -> None:

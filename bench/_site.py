@@ -14,6 +14,8 @@ from bench._pages import Page
 from tests.server import ROOT, Client, Server
 
 SLOTS = 400
+# Streams wait for the bench, which may be slow to have them all.
+PATIENT = {"POTOK_FIRST_BYTE_S": "3600", "POTOK_IDLE_BYTES_S": "3600"}
 
 
 class Site:
@@ -39,16 +41,20 @@ class Site:
             keep_to(os.getpid(), 1)
 
 
+def with_static(data_dir: Path) -> None:
+    """As the tests keep them: to compress them takes longer than all else of a first start."""
+    if (ROOT / "build" / "static").exists():
+        shutil.copytree(ROOT / "build" / "static", data_dir / "static")
+
+
 @asynccontextmanager
 async def open_site(**env: str) -> AsyncIterator[Site]:
     gateway = Gateway()
     address = await gateway.listen()
     with tempfile.TemporaryDirectory(prefix="potok-bench-") as data_dir:
         keys = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-bench", "POTOK_DEMO": "0"}
-        # As the tests keep them: to compress them takes longer than all else of a first start.
-        if (ROOT / "build" / "static").exists():
-            shutil.copytree(ROOT / "build" / "static", Path(data_dir) / "static")
-        server = Server(Path(data_dir), keys | env)
+        with_static(Path(data_dir))
+        server = Server(Path(data_dir), keys | PATIENT | env)
         try:
             await asyncio.to_thread(server.start, 300)
             owner = await asyncio.to_thread(server.visitor().set_up)

@@ -1,6 +1,6 @@
-"""How long each page of the admin takes with much in it, and how many queries, in both databases.
+"""How long pages take with much in them, a person's and the admin's, and how many queries they ask.
 
-python -m bench.admin [conversations]    (100,000 of ten messages each unless told)
+python -m bench.admin [conversations]    (100,000 of ten messages each unless told), both databases
 
 On a machine that does something else as well, only the process's own CPU time says much, and that
 leaves out what PostgreSQL does.
@@ -11,12 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from bench._measure import percentile
 
 CONVERSATIONS = 100_000
 ROUNDS = 12
 LIMIT_MS = 300
+# The targets of this project, of the 95th part in a hundred.
+CONVERSATION_MS, SIDEBAR_MS, SEARCH_MS, SEND_MS = 50, 20, 100, 30
 
 PAGES = {
     "conversations": "/admin/chat/conversation/",
@@ -40,6 +46,8 @@ PAGES = {
     "readings": "/admin/chat/readlog/",
     "a person's own search": "/search/?q=река",
 }
+HTMX = {"HX-Request": "true"}
+ASKED = {"text": "Why is that so?", "model": "qwen-max", "gateway": "demo-seed"}
 
 
 def measure(conversations: int) -> None:
@@ -65,31 +73,47 @@ def measure(conversations: int) -> None:
         with Path(os.devnull).open("w") as nowhere:
             call_command("seed_demo", conversations=conversations, stdout=nowhere)
         print(f"made in {time.monotonic() - began:.0f} s")
-    client = Client()
-    client.force_login(
+    owner, root = Client(), Client()
+    asker = User.objects.get(username="demo-7")
+    owner.force_login(asker)
+    root.force_login(
         User.objects.filter(username="root").first() or User.objects.create_superuser("root")
     )
-    pages = PAGES | {
+    asked = iter(asker.conversations.alive()[:ROUNDS])
+    here = asker.conversations.alive().last().get_absolute_url()
+    pages: dict[str, tuple[Callable[[], Any], float]] = {
+        "a conversation": (lambda: owner.get(here), CONVERSATION_MS),
+        "the sidebar": (lambda: owner.get("/conversations/", headers=HTMX), SIDEBAR_MS),
+        "a send": (
+            lambda: owner.post(f"{next(asked).get_absolute_url()}messages/", ASKED),
+            SEND_MS,
+        ),
+    }
+    addresses = PAGES | {
         "  far back": far_back(Conversation),
         "a transcript": f"/admin/chat/conversation/{Conversation.objects.first().pk}/change/",
     }
+    for name, address in addresses.items():
+        most = SEARCH_MS if "?q=" in address and "admin" in address else LIMIT_MS
+        pages[name] = (partial(root.get, address), most)
     print(
-        f"| {connection.vendor} | median ms | p95 ms | own CPU ms | queries |\n|---|--:|--:|--:|--:|"
+        f"| {connection.vendor} | median ms | p95 ms | at most | own CPU ms | queries |\n"
+        "|---|--:|--:|--:|--:|--:|"
     )
-    for name, address in pages.items():
+    for name, (ask, most) in pages.items():
         times, work = [], []
         for _ in range(ROUNDS):
             with CaptureQueriesContext(connection) as queries:
                 began, worked = time.perf_counter(), time.process_time()
-                answer: Any = client.get(address)
+                answer = ask()
                 times.append((time.perf_counter() - began) * 1000)
                 work.append((time.process_time() - worked) * 1000)
-            assert answer.status_code == 200, (address, answer.status_code)
-        times.sort()
-        slow = " (over the limit)" if times[int(ROUNDS * 0.95)] > LIMIT_MS else ""
+            assert answer.status_code in (200, 303), (name, answer.status_code)
+        p95 = percentile(times, 0.95)
         print(
-            f"| {name.strip()} | {times[ROUNDS // 2]:.0f} | {times[int(ROUNDS * 0.95)]:.0f}{slow}"
-            f" | {sorted(work)[ROUNDS // 2]:.0f} | {len(queries)} |",
+            f"| {name.strip()} | {percentile(times, 0.5):.0f} | {p95:.0f}"
+            f" | {most:g}: {'holds' if p95 <= most else 'MISSED'}"
+            f" | {percentile(work, 0.5):.0f} | {len(queries)} |",
             flush=True,
         )
 

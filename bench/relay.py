@@ -19,8 +19,8 @@ import uvloop
 
 from bench._gateway import Gateway, Stream
 from bench._measure import cpu_s, line, loop_cpu_s, percentile, title
-from bench._pages import Page
 from bench._site import Site, open_site
+from bench._speech import at_a_rate, end, one_by_one
 
 BODY = b'{"messages": [{"role": "user", "content": "Question 0"}]}'
 ASK = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (
@@ -28,7 +28,7 @@ ASK = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\
     BODY,
 )
 STREAMS, RATE, SECONDS = 100, 50, 10
-FEW_STREAMS, FEW_WORDS = 20, 75
+FEW_STREAMS, FEW_WORDS = 10, 75
 # The targets of this project; the figures are printed beside them.
 TIMES_THE_FLOOR, TIMES_UNRENDERED, P99_MS, SATURATED_MS, GROWN_MB = 5, 3, 30, 500, 20
 
@@ -111,44 +111,6 @@ async def floor_readers(
     finally:
         process.kill()
         await process.wait()
-
-
-# --- saying it --------------------------------------------------------------------------------------
-
-
-async def at_a_rate(streams: list[Stream], rate: float, seconds: float) -> None:
-    """Each stream says its next word `rate` times a second, one stream after the other."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    step = 1 / rate / len(streams)
-    for number in range(int(rate * seconds)):
-        for place, stream in enumerate(streams):
-            wait = began + number / rate + place * step - loop.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            stream.say_next()
-
-
-async def one_by_one(
-    streams: list[Stream], readers: list[Page] | list[FloorReader], words: int
-) -> None:
-    """Every stream says a word, and the next one once all have been seen, and 20 ms later."""
-    loop = asyncio.get_running_loop()
-    for number in range(1, words + 1):
-        next_at = loop.time() + 1 / RATE
-        for stream in streams:
-            stream.say_next()
-        for reader in readers:
-            await reader.has_seen(number)
-        await asyncio.sleep(max(0.0, next_at - loop.time()))
-
-
-async def end(pages: list[Page], streams: list[Stream]) -> None:
-    for stream in streams:
-        stream.end()
-    await asyncio.wait_for(asyncio.gather(*(page.ended for page in pages)), 120)
-    for page in pages:
-        page.close()
 
 
 # --- measuring --------------------------------------------------------------------------------------
