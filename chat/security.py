@@ -14,7 +14,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 from django.dispatch import receiver
 
 from chat.logs import current_request
-from chat.models import Gateway, User
+from chat.models import Gateway, Passkey, SecondFactor, User
 
 logger = logging.getLogger(__name__)
 # Of a person's row, what decides over rights.
@@ -35,8 +35,8 @@ def note(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
 
 
 @receiver(user_logged_in)
-def _came_in(user: User, **_: Any) -> None:
-    note("login", user=user.username)
+def _came_in(user: User, request: Any = None, **_: Any) -> None:
+    note("login", user=user.username, how=str(getattr(request, "entered_by", "")))
 
 
 @receiver(user_logged_out)
@@ -97,6 +97,31 @@ def _roles_changed(
 
 def _names(model: Any, field: str, pks: set[int] | None) -> list[str]:
     return sorted(model.objects.filter(pk__in=pks or ()).values_list(field, flat=True))
+
+
+@receiver(post_save, sender=SecondFactor)
+def _second_factor_is_on(
+    instance: SecondFactor, update_fields: frozenset[str] | None, **_: Any
+) -> None:
+    if update_fields and "confirmed_at" in update_fields:
+        note("second_factor_on", user=instance.user.username)
+
+
+@receiver(post_delete, sender=SecondFactor)
+def _second_factor_is_off(instance: SecondFactor, **_: Any) -> None:
+    if instance.confirmed_at:
+        note("second_factor_off", user=instance.user.username)
+
+
+@receiver(post_save, sender=Passkey)
+def _passkey_is_added(instance: Passkey, created: bool, **_: Any) -> None:
+    if created:
+        note("passkey_added", user=instance.user.username)
+
+
+@receiver(post_delete, sender=Passkey)
+def _passkey_is_gone(instance: Passkey, **_: Any) -> None:
+    note("passkey_removed", user=instance.user.username)
 
 
 @receiver(pre_save, sender=Gateway)

@@ -350,6 +350,33 @@ def _gateways() -> list[dict[str, str]]:
 
 GATEWAYS = _gateways()
 
+
+def _single_sign_on() -> dict[str, Any] | None:
+    """The provider that the environment names, as a row of chat/models/identities.py has it."""
+    issuer, client_id = _text("POTOK_OIDC_ISSUER"), _text("POTOK_OIDC_CLIENT_ID")
+    if not issuer and not client_id:
+        return None
+    if urlsplit(issuer).scheme not in ("http", "https") or not urlsplit(issuer).hostname:
+        raise ImproperlyConfigured(
+            "POTOK_OIDC_ISSUER must be an address such as https://id.example.org."
+        )
+    if not client_id:
+        raise ImproperlyConfigured("POTOK_OIDC_CLIENT_ID must be set with POTOK_OIDC_ISSUER.")
+    return {
+        "issuer": issuer,
+        "client_id": client_id,
+        "secret": _text("POTOK_OIDC_CLIENT_SECRET"),
+        "name": _text("POTOK_OIDC_NAME") or str(urlsplit(issuer).hostname),
+        "scope": _text("POTOK_OIDC_SCOPE", "openid profile email"),
+        "domains": _text("POTOK_OIDC_DOMAINS"),
+        "groups_claim": _text("POTOK_OIDC_GROUPS_CLAIM"),
+        "groups": _text("POTOK_OIDC_GROUPS"),
+        "makes_accounts": _one_of("POTOK_OIDC_MAKES_ACCOUNTS", "0", ("0", "1")) == "1",
+    }
+
+
+OIDC = _single_sign_on()
+
 # --- logging --------------------------------------------------------------------------
 
 LOG = _one_of("POTOK_LOG", "lines", ("lines", "json"))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from tests.server import PASSWORD
+
 Screen = Callable[[Page], None]
 SAYS = {
     "en": {
@@ -278,6 +280,14 @@ def not_found(page: Page) -> None:
     page.goto("/search/?q=000000")
 
 
+def second_factor_draft(page: Page) -> None:
+    page.goto("/settings/second-factor/")
+    if page.locator(".qr").count() == 0:
+        page.locator("main [name=password]").fill(PASSWORD)
+        page.locator("main form button").click()
+        page.locator(".qr").wait_for()
+
+
 CHAT: list[Screen] = [
     *(home, conversation, reasoning, drawer, account_menu, conversation_menu, renaming),
     *(rename_dialog, editing, editing_a_reply, rating, deleting, another_model),
@@ -294,6 +304,8 @@ HAPPENINGS: list[Screen] = [refused, offline, not_sent, outdated, logged_out, un
 OTHERS: list[Screen] = [
     *(wrong_password, found, not_found),
     *(at(f"/{path}/") for path in ("settings", "password", "parameters", "search", "models")),
+    *(at(f"/settings/{path}/") for path in ("second-factor", "passkeys")),
+    second_factor_draft,
     at("/c/nothing/"),
     at("/admin/"),
 ]

@@ -20,6 +20,8 @@ from chat.models import (
     Gateway,
     Generation,
     Hold,
+    IdentityProvider,
+    Invitation,
     LanguageModel,
     Message,
     Price,
@@ -187,6 +189,18 @@ PAGES = {
     "chat_erasure_add": NOBODY,
     "chat_erasure_delete": NOBODY,
     "auth_user_password_change": {"owner", "administrator"},
+    "chat_invitation_changelist": {"owner", "administrator"},
+    "chat_invitation_add": {"owner", "administrator"},
+    "chat_invitation_change": {"owner", "administrator"},
+    "chat_invitation_delete": NOBODY,
+    "chat_accountpolicy_changelist": {"owner"},
+    "chat_accountpolicy_change": {"owner"},
+    "chat_accountpolicy_add": NOBODY,
+    "chat_accountpolicy_delete": NOBODY,
+    "chat_identityprovider_changelist": {"owner"},
+    "chat_identityprovider_add": {"owner"},
+    "chat_identityprovider_change": {"owner"},
+    "chat_identityprovider_delete": {"owner"},
     "auth_group_changelist": {"owner", "administrator"},
     "auth_group_add": {"owner", "administrator"},
     "auth_group_change": {"owner", "administrator"},
@@ -226,6 +240,11 @@ def url_of(people, conversation, gateway):
         "call": Call.objects.first().pk,
         "user": people["member"].pk,
         "group": Group.objects.get(name="analyst").pk,
+        "invitation": Invitation.make(people["owner"])[0].pk,
+        "accountpolicy": 1,
+        "identityprovider": IdentityProvider.objects.create(
+            slug="id", issuer="https://id.example"
+        ).pk,
         "gateway": gateway.pk,
         "languagemodel": LanguageModel.objects.create(gateway=gateway, name="gpt-4o").pk,
         "budget": Budget.objects.create(tokens=1000).pk,
@@ -508,7 +527,7 @@ def test_a_list_of_many_costs_no_more_queries_than_a_list_of_one(
         answer(reply, "An answer", **USAGE)
     for page in ("chat_conversation_changelist", "chat_call_changelist"):
         # Session, person and rights (4), the rows, what they add up to (3), the filters (3), the log.
-        with django_assert_max_num_queries(12):
+        with django_assert_max_num_queries(13):
             assert reviewer.get(address(page)).context["cl"].result_count == 12
 
 

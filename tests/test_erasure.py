@@ -23,9 +23,13 @@ from chat.models import (
     Feedback,
     Generation,
     Hold,
+    Identity,
+    Invitation,
     LoginAttempt,
     Message,
+    Passkey,
     ReadLog,
+    SecondFactor,
     Tally,
     User,
     erasure,
@@ -54,7 +58,7 @@ def ann(db) -> User:
     Feedback.give(reply, -1, "A private word")
     Command.once(lambda: reply, user=ann, name="send", key="k")
     Favourite.objects.create(user=ann, gateway=reply.gateway, name="m")
-    LoginAttempt.note("Ann-the-First", "10.0.0.1", succeeded=False)
+    LoginAttempt.note_failure("Ann-the-First", "10.0.0.1")
     ReadLog.note(person("bob"), "transcript", [Seen(reply.conversation.uuid, ann.key)], "For Ann")
     ReadLog.note(
         ann, "transcript", [Seen(reply.conversation.uuid, User.objects.get(username="bob").key)]
@@ -66,6 +70,11 @@ def ann(db) -> User:
         object_repr="ann-the-first",
         action_flag=CHANGE,
     )
+    Passkey.objects.create(user=ann, name="Ann's phone", credential_id="x", credential=b"x")
+    Identity.objects.create(user=ann, issuer="https://id.example", subject="ann-the-first")
+    SecondFactor.begin(ann)
+    invitation, _token = Invitation.make(person("cat"), note="ann-the-first")
+    Invitation.objects.filter(pk=invitation.pk).update(used_by=ann)
     Client().force_login(ann)
     return ann
 
@@ -82,7 +91,8 @@ def test_every_row_goes_and_the_sums_stay(ann):
     assert not User.objects.filter(username="ann-the-first").exists()
     for model in (Conversation, Message, Generation, Tally, Feedback, Command, Favourite):
         assert not model.objects.exists(), model
-    assert not LoginAttempt.objects.exists()
+    for model in (LoginAttempt, Passkey, Identity, SecondFactor, Invitation):
+        assert not model.objects.exists(), model
     assert Session.objects.count() == 1  # Bob's
     kept = Call.objects.filter(user_key=ann.key)
     assert sorted(map(str, kept.values("purpose", "cost_nano", "total_tokens"))) == before

@@ -1,21 +1,23 @@
 """Passwords that are guessed: slowed down by account and address, and nobody is locked out."""
 
+import time
 from datetime import timedelta
 
 import pytest
 from django.test import RequestFactory
 from django.utils import timezone
 
-from chat.models import LoginAttempt
-from chat.models.logins import ACCOUNT, ADDRESS, HERE, KEPT
+from chat.models import LoginAttempt, User
+from chat.models.logins import ACCOUNT, ADDRESS, CODES, HERE, KEPT, Step
 from chat.proxies import _networks, behind_proxies
+from tests.server import PASSWORD
 
 HOME, ABROAD = "192.0.2.1", "198.51.100.7"
 
 
-def fail(username, address, times=1):
+def fail(username, address, times=1, step=Step.PASSWORD):
     for _ in range(times):
-        LoginAttempt.note(username, address, succeeded=False)
+        LoginAttempt.note_failure(username, address, step)
 
 
 def age(by):
@@ -46,7 +48,7 @@ def test_one_mistake_too_many_has_to_grow_old():
 @pytest.mark.django_db
 def test_coming_in_forgives_the_mistakes():
     fail("ann", HOME, HERE.failures - 1)
-    LoginAttempt.note("ann", HOME, succeeded=True)
+    LoginAttempt.note_success("ann", HOME)
     fail("ann", HOME)
     assert LoginAttempt.wait_s("ann", HOME) == 0
 
@@ -61,11 +63,41 @@ def test_many_accounts_from_one_address_are_too_many():
 
 @pytest.mark.django_db
 def test_whoever_changes_addresses_does_not_lock_the_owner_out():
-    LoginAttempt.note("ann", HOME, succeeded=True)
+    LoginAttempt.note_success("ann", HOME)
     for n in range(ACCOUNT.failures):
         fail("ann", f"203.0.113.{n}")
     assert LoginAttempt.wait_s("ann", ABROAD) > 0
     assert LoginAttempt.wait_s("ann", HOME) == 0
+
+
+@pytest.mark.django_db
+def test_codes_are_counted_apart_and_for_a_day():
+    fail("ann", HOME, HERE.failures, Step.CODE)
+    assert LoginAttempt.wait_s("ann", HOME) == 0
+    assert LoginAttempt.wait_s("ann", HOME, Step.RECOVERY) == 0
+    assert LoginAttempt.wait_s("ann", HOME, Step.CODE) > 0
+    age(HERE.within)
+    assert LoginAttempt.wait_s("ann", HOME, Step.CODE) == 0
+    fail("ann", HOME, CODES.failures - HERE.failures, Step.CODE)
+    age(HERE.within)
+    assert LoginAttempt.wait_s("ann", HOME, Step.CODE) > HERE.within.total_seconds()
+
+
+@pytest.mark.django_db
+def test_whoever_guesses_codes_from_everywhere_does_not_lock_the_owner_out():
+    LoginAttempt.note_success("ann", HOME)
+    for n in range(CODES.failures):
+        fail("ann", f"203.0.113.{n}", step=Step.CODE)
+    assert LoginAttempt.wait_s("ann", ABROAD, Step.CODE) > 0
+    assert LoginAttempt.wait_s("ann", HOME, Step.CODE) == 0
+
+
+@pytest.mark.django_db
+def test_coming_in_forgives_every_step():
+    for step in Step:
+        fail("ann", HOME, HERE.failures, step)
+    LoginAttempt.note_success("ann", HOME)
+    assert [LoginAttempt.wait_s("ann", HOME, step) for step in Step] == [0, 0, 0]
 
 
 @pytest.mark.django_db
@@ -94,6 +126,36 @@ def test_old_attempts_are_forgotten():
     )
     LoginAttempt.forget_old()
     assert LoginAttempt.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_session_that_was_left_open_guesses_its_password_no_faster(client, settings, tmp_path):
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
+    settings.STATIC_ROOT = tmp_path
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    new = "a longer horse battery"
+    client.force_login(User.objects.create_user("ann", password=PASSWORD))
+    fields = {"old_password": "wrong", "new_password1": new, "new_password2": new}
+    for _ in range(HERE.failures):
+        assert client.post("/password/", fields).status_code == 422
+    assert client.post("/password/", fields | {"old_password": PASSWORD}).status_code == 429
+    assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+def test_whoever_has_no_password_sets_one_after_a_login_of_late(client, settings, tmp_path):
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
+    settings.STATIC_ROOT = tmp_path
+    client.force_login(User.objects.create_user("ann"))
+    fields = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert client.post("/password/", fields).status_code == 422
+    session = client.session
+    session["entered_at"] = time.time()
+    session.save()
+    assert client.post("/password/", fields).status_code == 200
+    assert User.objects.get().check_password(PASSWORD)
 
 
 # --- at a server --------------------------------------------------------------------------------

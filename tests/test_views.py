@@ -10,12 +10,19 @@ from chat.urls import urlpatterns
 from tests.server import Client
 
 CONVERSATION, MESSAGE, OPEN, MEMBER = "conversation", "message", "open", "member"
+CLOSED = "closed"  # not there unless the owner opens it: tests/test_signup.py
 DELETED = "deleted"  # a conversation that may be had back for a while
 # Each address by its name: the verbs that it answers, and what its id is one of.
 ADDRESSES = {
     "home": ("/", "GET", MEMBER),
     "setup": ("/setup/", "GET POST", OPEN),
+    "signup": ("/signup/", "GET POST", CLOSED),
     "login": ("/login/", "GET POST", OPEN),
+    "login_code": ("/login/code/", "GET POST", OPEN),
+    "login_passkey": ("/login/passkey/", "POST", OPEN),
+    "login_passkey_options": ("/login/passkey/options/", "POST", OPEN),
+    "sso": ("/login/with/work/", "GET", OPEN),
+    "sso_back": ("/login/with/work/back/", "GET", OPEN),
     "logout": ("/logout/", "POST", OPEN),
     "password": ("/password/", "GET POST", MEMBER),
     "settings": ("/settings/", "GET POST", MEMBER),
@@ -23,6 +30,16 @@ ADDRESSES = {
     "own_data": ("/settings/data.zip", "GET", MEMBER),
     "delete_conversations": ("/settings/delete-conversations/", "GET POST", MEMBER),
     "delete_account": ("/settings/delete-account/", "GET POST", MEMBER),
+    "passkeys": ("/settings/passkeys/", "GET", MEMBER),
+    "passkey_add": ("/settings/passkeys/add/", "POST", MEMBER),
+    "passkey_delete": ("/settings/passkeys/1/delete/", "POST", MEMBER),
+    "sso_connect": ("/settings/connect/work/", "GET POST", MEMBER),
+    "sso_disconnect": ("/settings/identities/1/delete/", "POST", MEMBER),
+    "second_factor": ("/settings/second-factor/", "GET", MEMBER),
+    "second_factor_begin": ("/settings/second-factor/begin/", "POST", MEMBER),
+    "second_factor_confirm": ("/settings/second-factor/confirm/", "POST", MEMBER),
+    "second_factor_codes": ("/settings/second-factor/codes/", "POST", MEMBER),
+    "second_factor_off": ("/settings/second-factor/off/", "POST", MEMBER),
     "parameters": ("/parameters/", "GET POST", MEMBER),
     "forecast": ("/forecast/", "POST", MEMBER),
     "conversation_forecast": ("/c/{}/forecast/", "POST", CONVERSATION),
@@ -56,7 +73,7 @@ ADDRESSES = {
     "readyz": ("/readyz", "GET", OPEN),
     "metrics": ("/metrics", "GET", OPEN),
 }
-PRIVATE = [name for name, (_, _, kind) in ADDRESSES.items() if kind != OPEN]
+PRIVATE = [name for name, (_, _, kind) in ADDRESSES.items() if kind not in (OPEN, CLOSED)]
 OWNED = [
     name for name, (_, _, kind) in ADDRESSES.items() if kind in (CONVERSATION, MESSAGE, DELETED)
 ]
@@ -101,12 +118,14 @@ def ask(client: Client, verb: str, path: str, **headers: str):
 
 
 def test_the_table_has_every_address():
-    routes = {
-        pattern.name: "/"
-        + str(pattern.pattern).replace("<str:uuid>", "{}").replace("<int:number>", "1")
-        for pattern in urlpatterns
-        if isinstance(pattern, URLPattern)
-    }
+    parts = {"<str:uuid>": "{}", "<int:number>": "1", "<slug:slug>": "work"}
+    routes = {}
+    for pattern in urlpatterns:
+        if isinstance(pattern, URLPattern):
+            path = f"/{pattern.pattern}"
+            for part, example in parts.items():
+                path = path.replace(part, example)
+            routes[pattern.name] = path
     assert {name: path for name, (path, _, _) in ADDRESSES.items()} == routes
 
 

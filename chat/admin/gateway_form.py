@@ -43,7 +43,7 @@ class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_base_url(self) -> str:
         address = str(self.cleaned_data["base_url"]).strip().rstrip("/")
-        if not _is_web_address(address):
+        if not is_web_address(address):
             raise ValidationError(
                 _("An address starts with http:// or https:// and a host, and mostly ends in /v1.")
             )
@@ -91,7 +91,7 @@ def currency_code(entered: str) -> str:
     return code
 
 
-def _is_web_address(address: str) -> bool:
+def is_web_address(address: str) -> bool:
     try:
         parts = urlsplit(address)
         host = (parts.hostname or "").encode("idna")

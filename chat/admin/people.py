@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import UserChangeForm
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -21,7 +21,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from chat.models import User
+from chat.models import SecondFactor, User
 
 from .people_spending import DaysOfUse, UserList, columns
 from .person_data import PersonData
@@ -35,14 +35,6 @@ ROLE_NAMES = {
 }
 
 
-def grantable(user: User) -> QuerySet[Group]:
-    """The groups that hold no right which this person lacks."""
-    if user.is_superuser:
-        return Group.objects.all()
-    lacking = Permission.objects.exclude(group__user=user)
-    return Group.objects.exclude(name="owner").exclude(permissions__in=lacking)
-
-
 class GroupChoice(forms.ModelMultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
@@ -51,8 +43,16 @@ class GroupChoice(forms.ModelMultipleChoiceField):
 
 
 class UserForm(UserChangeForm):
+    drops_second_factor = forms.BooleanField(
+        label=gettext_lazy("Turn off the two-step login"),
+        required=False,
+        help_text=gettext_lazy("For somebody who lost both the phone and the recovery codes."),
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not SecondFactor.of(self.instance):
+            self.fields["drops_second_factor"].disabled = True
         if self.instance.is_superuser and "groups" in self.fields:
             # `createsuperuser` knows nothing of roles.
             owner = Group.objects.filter(name="owner")
@@ -87,7 +87,15 @@ class UserAdmin(PersonData, StockUserAdmin):
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
-        (None, {"fields": ("username", "password", "email", "first_name", "last_name")}),
+        (
+            None,
+            {
+                "fields": (
+                    *("username", "password", "drops_second_factor"),
+                    *("email", "first_name", "last_name"),
+                )
+            },
+        ),
         (gettext_lazy("Rights"), {"fields": ("is_active", "groups")}),
         (gettext_lazy("Dates"), {"fields": ("last_login", "date_joined")}),
     )
@@ -109,7 +117,7 @@ class UserAdmin(PersonData, StockUserAdmin):
             return False
         if obj is None or request.user.is_superuser:
             return True
-        beyond = obj.groups.exclude(pk__in=grantable(request.user))
+        beyond = obj.groups.exclude(pk__in=request.user.grantable_groups())
         return not obj.is_superuser and not beyond.exists()
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -120,7 +128,7 @@ class UserAdmin(PersonData, StockUserAdmin):
         if db_field.name != "groups":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         return GroupChoice(
-            grantable(request.user).order_by("pk"),
+            request.user.grantable_groups().order_by("pk"),
             required=False,
             label=_("Roles and groups"),
             help_text=_(
@@ -133,6 +141,9 @@ class UserAdmin(PersonData, StockUserAdmin):
         if change:
             obj.is_superuser = makes_owner(form.cleaned_data["groups"])
         super().save_model(request, obj, form, change)
+        factor = SecondFactor.of(obj)
+        if change and factor and form.cleaned_data["drops_second_factor"]:
+            factor.delete()
 
     # --- many at once -------------------------------------------------------------------------
 

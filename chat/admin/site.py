@@ -14,7 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 TOPICS = (
@@ -25,6 +25,8 @@ TOPICS = (
     "budgets",
     "people",
     "groups",
+    "accounts",
+    "identities",
     "gateways",
     "language_models",
     "prices",
@@ -37,6 +39,7 @@ TOPICS = (
 # By what staff do most. What the list of generations shows has a name of its own.
 ORDER = (
     *("Conversation", "Feedback", "Generation", "Call", "Budget", "User", "Group"),
+    *("Invitation", "AccountPolicy", "IdentityProvider"),
     *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog", "Retention", "Hold", "Erasure"),
 )
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
@@ -71,6 +74,10 @@ class PotokAdmin(AdminSite):
             # The stock site would offer a member its login form again, for ever.
             if not self.has_permission(request):
                 raise PermissionDenied
+            from chat.entrance import may_administer
+
+            if not may_administer(request):
+                return redirect(f"{reverse('second_factor')}?needed")
             return guarded(request, *args, **kwargs)
 
         return inner

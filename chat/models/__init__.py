@@ -14,17 +14,22 @@ from .erasure import Backup, Erasure
 from .feedback import Feedback, Score
 from .generations import Call, Generation
 from .holds import Hold
+from .identities import Identity, IdentityProvider
+from .invitations import AccountPolicy, Invitation
 from .logins import LoginAttempt
 from .notices import Notice
+from .passkeys import Passkey
 from .pictures import Picture
 from .prices import Listed, Price
 from .rates import Rate
 from .read_log import ReadLog
 from .retention import Purge, Retention
 from .revisions import Revision
+from .second_factors import RecoveryCode, SecondFactor
 from .tallies import Tally
 
 __all__ = [
+    "AccountPolicy",
     "Allowance",
     "Backup",
     "Balance",
@@ -41,19 +46,25 @@ __all__ = [
     "Gateway",
     "Generation",
     "Hold",
+    "Identity",
+    "IdentityProvider",
+    "Invitation",
     "LanguageModel",
     "Listed",
     "LoginAttempt",
     "Message",
     "Notice",
+    "Passkey",
     "Picture",
     "Price",
     "Purge",
     "Rate",
     "ReadLog",
+    "RecoveryCode",
     "Retention",
     "Revision",
     "Score",
+    "SecondFactor",
     "Tally",
     "User",
 ]

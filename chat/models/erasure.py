@@ -18,6 +18,7 @@ from . import removal, residue
 from .conversations import Held
 from .generations import Call, Generation
 from .holds import Hold, alone
+from .invitations import Invitation
 from .logins import LoginAttempt
 from .people import User
 from .read_log import ReadLog, pseudonym
@@ -145,6 +146,8 @@ def _remove(person: User) -> Counter[str]:
     Call.objects.filter(user_key=person.key).exclude(error_message="").update(error_message="")
     gone["sessions.Session"] = _end_sessions(person)
     gone["chat.LoginAttempt"] = LoginAttempt.forget(person.username)
+    # It says for whom it was.
+    gone += Counter(Invitation.objects.filter(used_by=person).delete()[1])
     # What staff did to their account stays, told of a key.
     entries = LogEntry.objects.filter(
         content_type__app_label="chat", content_type__model="user", object_id=str(person.pk)

@@ -130,18 +130,9 @@ class Gateway(models.Model):
         return self.is_private_allowed or self.is_from_environment
 
     @classmethod
-    @transaction.atomic
     def reseal_keys(cls) -> tuple[int, list[str]]:
         """Seal every key under the newest secret: how many, and the gateways whose can't be opened."""
-        done, failed = 0, []
-        for gateway in cls.objects.select_for_update().exclude(sealed_key=""):
-            try:
-                sealed = secrets.reseal(gateway.sealed_key)
-            except secrets.Unsealable:
-                failed.append(gateway.slug)
-                continue
-            done += cls.objects.filter(pk=gateway.pk).update(sealed_key=sealed)
-        return done, failed
+        return secrets.reseal_column(cls.objects.all(), "sealed_key", "slug")
 
     @classmethod
     def sync_environment(cls) -> None:

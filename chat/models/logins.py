@@ -1,8 +1,9 @@
-"""Tries to log in: how often a password may be guessed, without shutting its owner out.
+"""Tries to log in: how often a password or a code may be guessed, without shutting its owner out.
 
 A guesser at one address is slowed down there. One who changes addresses is stopped for the account,
 except at addresses where its owner has come in before, so that nobody can lock somebody else out of
-the places where he works.
+the places where he works. The second step is counted apart: whoever guesses there has the password
+already, and six digits are soon guessed.
 """
 
 import ipaddress
@@ -28,6 +29,22 @@ class Limit:
 HERE = Limit(6, timedelta(minutes=5))  # one account from one address
 ADDRESS = Limit(60, timedelta(minutes=15))  # all accounts from one address
 ACCOUNT = Limit(30, timedelta(hours=1))  # one account from addresses that are not its own
+CODES = Limit(20, timedelta(days=1))  # of a device, for one account from one such address or all
+SIGN_UPS = Limit(30, timedelta(hours=1))  # accounts that strangers make from one address
+ALL_SIGN_UPS = Limit(300, timedelta(hours=1))
+
+
+class Step(models.TextChoices):
+    """What is guessed at, or done too often."""
+
+    PASSWORD = "account"  # noqa: S105
+    CODE = "code"
+    RECOVERY = "recovery"
+    SIGN_UP = "sign-up"
+
+
+_LIMITS_HERE = {Step.CODE: (HERE, CODES), Step.SIGN_UP: (SIGN_UPS,)}
+_LIMIT_ANYWHERE = {Step.CODE: CODES, Step.SIGN_UP: ALL_SIGN_UPS}
 
 
 class LoginAttempt(models.Model):
@@ -48,29 +65,39 @@ class LoginAttempt(models.Model):
         return f"{'in' if self.succeeded else 'out'} {self.at:%Y-%m-%d %H:%M:%S}"
 
     @classmethod
-    def wait_s(cls, username: str, address: str) -> int:
+    def wait_s(cls, username: str, address: str, step: Step = Step.PASSWORD) -> int:
         """Seconds until this account may be tried from there again; 0 is now."""
-        account, place = _account(username), _place(address)
+        account, place = _account(username, step), _place(address)
         rows = cls.objects.filter(succeeded=False)
-        waits = [
-            _wait(rows.filter(account=account, address=place), HERE),
-            _wait(rows.filter(address=place), ADDRESS),
-        ]
-        if not cls.objects.filter(account=account, address=place, succeeded=True).exists():
-            waits.append(_wait(rows.filter(account=account), ACCOUNT))
+        here, anywhere = rows.filter(account=account, address=place), rows.filter(account=account)
+        waits = [_wait(here, limit) for limit in _LIMITS_HERE.get(step, (HERE,))]
+        waits.append(_wait(rows.filter(address=place), ADDRESS))
+        if not cls._came_in_before(username, place):
+            waits.append(_wait(anywhere, _LIMIT_ANYWHERE.get(step, ACCOUNT)))
         return max(waits)
 
     @classmethod
-    def note(cls, username: str, address: str, *, succeeded: bool) -> None:
-        account, place = _account(username), _place(address)
-        if succeeded:
-            cls.objects.filter(account=account, address=place).delete()
-        cls.objects.create(account=account, address=place, succeeded=succeeded)
+    def note_failure(cls, username: str, address: str, step: Step = Step.PASSWORD) -> None:
+        account, place = _account(username, step), _place(address)
+        cls.objects.create(account=account, address=place, succeeded=False)
+
+    @classmethod
+    def note_success(cls, username: str, address: str) -> None:
+        """They are in, all steps done: what went wrong before at this address is forgiven."""
+        accounts, place = [_account(username, step) for step in Step], _place(address)
+        cls.objects.filter(account__in=accounts, address=place).delete()
+        cls.objects.create(account=accounts[0], address=place, succeeded=True)
+
+    @classmethod
+    def _came_in_before(cls, username: str, place: str) -> bool:
+        account = _account(username, Step.PASSWORD)
+        return cls.objects.filter(account=account, address=place, succeeded=True).exists()
 
     @classmethod
     def forget(cls, username: str) -> int:
         """All tries at this account; how many those were."""
-        return cls.objects.filter(account=_account(username)).delete()[0]
+        accounts = [_account(username, step) for step in Step]
+        return cls.objects.filter(account__in=accounts).delete()[0]
 
     @classmethod
     def forget_old(cls) -> None:
@@ -84,8 +111,8 @@ def _wait(failures: "models.QuerySet[LoginAttempt]", limit: Limit) -> int:
     return int((decisive + limit.within - now).total_seconds()) + 1 if decisive else 0
 
 
-def _account(username: str) -> str:
-    return _digest("account", username.casefold())
+def _account(username: str, step: Step) -> str:
+    return _digest(step, username.casefold())
 
 
 def _place(address: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import AbstractUser, Group, Permission
 from django.db import connection, models, transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -98,6 +98,13 @@ class User(AbstractUser):
     @property
     def is_owner(self) -> bool:
         return self.is_superuser
+
+    def grantable_groups(self) -> "models.QuerySet[Group]":
+        """The groups that hold no right which this person lacks."""
+        if self.is_superuser:
+            return Group.objects.all()
+        lacking = Permission.objects.exclude(group__user=self)
+        return Group.objects.exclude(name="owner").exclude(permissions__in=lacking)
 
     @property
     def group_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Gateways' keys at rest, sealed under a secret that lies outside the database.
+"""Secrets at rest (gateways' keys, those of second factors), sealed under one outside the database.
 
 Of the secrets the newest comes first, and the others still open what was sealed under them: those of
 POTOK_SECRETS_KEY, then the lines of the file `gateway_keys` in the data directory.
@@ -8,11 +8,13 @@ import base64
 import os
 import secrets
 from functools import lru_cache
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.db import models, transaction
 
 # Sealed under another secret; the file is gone or can't be read; it is empty or no text.
 _NOT_HERE = (InvalidToken, OSError, ValueError)
@@ -40,6 +42,20 @@ def reseal(sealed: str) -> str:
         return _box().rotate(sealed.encode()).decode()
     except _NOT_HERE:
         raise Unsealable from None
+
+
+@transaction.atomic
+def reseal_column(rows: "models.QuerySet[Any]", column: str, name: str) -> tuple[int, list[str]]:
+    """Seal this column anew: how many, and by `name` the rows whose can't be opened."""
+    done, failed = 0, []
+    for pk, called, sealed in (
+        rows.select_for_update().exclude(**{column: ""}).values_list("pk", name, column)
+    ):
+        try:
+            done += rows.filter(pk=pk).update(**{column: reseal(sealed)})
+        except Unsealable:
+            failed.append(str(called))
+    return done, failed
 
 
 def renew() -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import BaseUserCreationForm, UserCreationForm
 from django.utils import timezone
 from django.utils.translation import get_language_info, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -39,6 +39,14 @@ class Typed(forms.Field):
 
 class SetupForm(BaseUserCreationForm):
     """The first owner: username, password1, password2."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
+    """A new account: username, password1, password2. A name that differs in case alone is taken."""
 
     class Meta:
         model = User
@@ -245,23 +253,3 @@ class RenameForm(forms.Form):
         if not title:
             raise forms.ValidationError(_("A title can't be empty."))
         return title[:200]
-
-
-class OwnPasswordForm(forms.Form):
-    """For what nobody should be able to do at a browser that was left open."""
-
-    password = forms.CharField(
-        label=_("Your password"),
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-
-    def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.person = person
-
-    def clean_password(self) -> str:
-        password: str = self.cleaned_data["password"]
-        if not self.person.check_password(password):
-            raise forms.ValidationError(_("That is not your password."))
-        return password

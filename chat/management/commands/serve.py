@@ -21,7 +21,7 @@ from chat.installation import (
     is_static_collected,
     lock_file,
 )
-from chat.models import Gateway, User
+from chat.models import Gateway, IdentityProvider, User
 from chat.models.people import OwnerExists
 
 OPEN_FILES = 65536
@@ -88,6 +88,7 @@ class Command(BaseCommand):
         if not is_static_collected():
             apart(collect_static)
         Gateway.sync_environment()
+        IdentityProvider.sync_environment()
         self._create_owner()
         self._has_user = User.objects.exists()
         # The server's threads make their own.

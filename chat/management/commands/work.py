@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from chat.models import Gateway
+from chat.models import Gateway, IdentityProvider
 from chat.replies.process import process
 
 from .serve import check_migrated
@@ -36,6 +36,7 @@ class Command(BaseCommand):
         check_migrated()
         # It may be the first of all processes to start.
         Gateway.sync_environment()
+        IdentityProvider.sync_environment()
         # The worker's threads make their own.
         connection.close()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -4,17 +4,25 @@ import logging
 from typing import Any
 
 from django.conf import settings as installation
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth import views as auth_views
-from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from chat.models import Hold, LoginAttempt, ReadLog, User, retention
+from chat.entrance import By, enter, too_many, wait_for_code
+from chat.models import (
+    Hold,
+    IdentityProvider,
+    LoginAttempt,
+    ReadLog,
+    SecondFactor,
+    User,
+    retention,
+)
 from chat.models.language_models import offers
 from chat.models.people import OwnerExists, time_zones
 from chat.security import note
@@ -23,6 +31,9 @@ from .. import limits
 from ..access import member_only, see_other
 from ..forms import SettingsForm, SetupForm
 from ..middleware import THEME_COOKIE, ZONE_COOKIE
+from ..proof import password_form
+from ..ways_in import ways_in
+from .single_sign_on import logged_out
 
 YEAR_S = 365 * 24 * 3600
 
@@ -39,7 +50,7 @@ def setup(request: HttpRequest) -> HttpResponse:
             owner = User.create_owner(form.cleaned_data["username"], form.cleaned_data["password1"])
         except OwnerExists:
             raise Http404 from None
-        login(request, owner, backend="django.contrib.auth.backends.ModelBackend")
+        enter(request, owner, By.PASSWORD)
         return redirect("home")
     status = 422 if form.errors else 200
     return render(request, "setup.html", {"form": form}, status=status)
@@ -49,6 +60,9 @@ class Login(auth_views.LoginView):
     template_name = "login.html"
     redirect_authenticated_user = True
     http_method_names = ["get", "head", "post", "options"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**ways_in(self.request), **super().get_context_data(**kwargs)}
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Neither a password nor whether there is such an account is looked at while one waits."""
@@ -63,12 +77,16 @@ class Login(auth_views.LoginView):
         return response
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        LoginAttempt.note(*self._who(), succeeded=True)
-        return super().form_valid(form)
+        user = form.get_user()
+        if SecondFactor.of(user):
+            wait_for_code(self.request, user, self.get_success_url())
+            return redirect("login_code")
+        enter(self.request, user, By.PASSWORD)
+        return redirect(self.get_success_url())
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         if form.cleaned_data.get("password"):
-            LoginAttempt.note(*self._who(), succeeded=False)
+            LoginAttempt.note_failure(*self._who())
         response = super().form_invalid(form)
         response.status_code = 422
         return response
@@ -77,17 +95,17 @@ class Login(auth_views.LoginView):
         return self.request.POST.get("username", ""), self.request.META.get("REMOTE_ADDR", "")
 
 
-def too_many(wait_s: int) -> str:
-    minutes = -(-wait_s // 60)
-    return ngettext(
-        "Too many wrong passwords. Try again in %(n)d minute.",
-        "Too many wrong passwords. Try again in %(n)d minutes.",
-        minutes,
-    ) % {"n": minutes}
-
-
 class Logout(auth_views.LogoutView):
     http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Who came by a provider is still logged in there, and is told so."""
+        elsewhere = logged_out(request)
+        response = super().post(request, *args, **kwargs)
+        if elsewhere is None:
+            return response
+        name, address = elsewhere
+        return render(request, "logged_out.html", {"name": name, "address": address})
 
 
 @sensitive_post_parameters()
@@ -95,14 +113,17 @@ class Logout(auth_views.LogoutView):
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: HttpRequest) -> HttpResponse:
     """Change one's own password; every other session of the account ends by it."""
-    form = PasswordChangeForm(request.user, request.POST or None)
+    form = password_form(request, request.POST or None)
+    status = 200
     is_changed = request.method == "POST" and form.is_valid()
     if is_changed:
         form.save()
         update_session_auth_hash(request, form.user)
-        form = PasswordChangeForm(request.user)
-    status = 422 if form.errors else 200
-    return render(request, "password.html", {"form": form, "is_changed": is_changed}, status=status)
+        form = password_form(request)
+    elif form.errors:
+        status = form.status
+    context = {"form": form, "is_changed": is_changed}
+    return render(request, "password.html", context, status=status)
 
 
 @member_only
@@ -132,6 +153,9 @@ def settings(request: HttpRequest) -> HttpResponse:
         "kept": retention.rule_of(request.user),
         "is_held": Hold.objects.standing().filter(person=request.user).exists(),
         "limits": limits.levels(request.user),
+        "identities": request.user.identities.all(),
+        "providers": IdentityProvider.objects.filter(enabled=True),
+        "has_second_factor": SecondFactor.of(request.user) is not None,
     }
     return render(request, "settings.html", context, status=422 if form.errors else 200)
 

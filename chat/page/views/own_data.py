@@ -15,7 +15,7 @@ from chat.rendering import takeout
 from chat.security import note
 
 from ..access import member_only
-from ..forms import OwnPasswordForm
+from ..proof import ProofForm
 
 
 @member_only
@@ -45,11 +45,11 @@ def delete_conversations(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_account(request: HttpRequest) -> HttpResponse:
     """Be erased, with everything, for good; asks for the password."""
-    form = OwnPasswordForm(request.user, request.POST or None)
+    form = ProofForm(request.POST or None, request)
     if request.method != "POST":
         return render(request, "delete_account.html", {"form": form})
     if not form.is_valid():
-        return render(request, "delete_account.html", {"form": form}, status=422)
+        return render(request, "delete_account.html", {"form": form}, status=form.status)
     try:
         receipt = erasure.erase(request.user, by=request.user)
     except Held:
