@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from chat.models import Call, Tally
+from chat.models.budgets import Weight
 from chat.models.generations import CallEnd, Outcome
 from tests.rows import answer, ask, claim, finish, gateway
 
@@ -78,6 +79,15 @@ def test_models_and_gateways_stand_apart():
     called(reply, **USED)
     called(reply, gateway("second"), **USED)
     assert Tally.objects.filter(conversation=reply.conversation).count() == 2
+
+
+def test_what_wrote_its_title_counts_as_well():
+    reply = ask()
+    called(reply, **USED)
+    title = Call.begin_title(reply.conversation, reply.gateway, "small", Weight(1, 1))
+    Call.end(CallEnd(title.pk, **USED))
+    assert sums(reply.conversation, model="small") == (1, 1, 30, 1, 7)
+    assert Tally.differences() == 0
 
 
 def test_a_call_that_runs_does_not_count_and_one_that_was_stopped_does():

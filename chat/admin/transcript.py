@@ -9,11 +9,11 @@ from uuid import UUID
 from django.core.paginator import Paginator
 from django.utils.translation import gettext as _
 
-from chat.models import Call, Conversation, Feedback, Generation, Message
+from chat.models import Conversation, Feedback, Generation, Message
 from chat.rendering.thread import Shown, shown
 
 from .calls import CallShown, seconds
-from .figures import SUMS, total
+from .figures import Total
 
 MESSAGES_A_PAGE = 100
 PROBLEMS_LISTED = 20
@@ -61,7 +61,6 @@ def of(conversation: Conversation, page: str, *, with_deleted: bool) -> dict[str
     rows = rows.prefetch_related("calls__price", "revisions")
     entries = {m.row.pk: tree.entry(m) for m in shown(rows, is_read_only=True)}
     problems = [pk for pk in tree.order if tree.nodes[pk].is_problem]
-    calls = Call.objects.filter(message__conversation=conversation)
     return {
         # A message may have been erased since the tree was read.
         "entries": [entries[pk] for pk in here.object_list if pk in entries],
@@ -69,8 +68,16 @@ def of(conversation: Conversation, page: str, *, with_deleted: bool) -> dict[str
         "message_count": len(tree.order),
         "problem_count": len(problems),
         "problems": [tree.problem(pk) for pk in problems[:PROBLEMS_LISTED]],
-        "total": total(calls.order_by().values("currency").annotate(**SUMS)),
+        "total": _total(conversation),
     }
+
+
+def _total(conversation: Conversation) -> Total:
+    """As the list of conversations has it."""
+    found = Total()
+    for tally in conversation.tallies.filter(calls__gt=0):
+        found.add_tally(tally)
+    return found
 
 
 @dataclass

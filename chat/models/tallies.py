@@ -29,18 +29,23 @@ SUMS = {
     "estimated_cost": "SUM(CASE WHEN c.cost_confidence = 'estimated' THEN 1 ELSE 0 END)",
     "unknown_cost": f"SUM(CASE WHEN {_USED} AND c.cost_nano IS NULL THEN 1 ELSE 0 END)",
 }
+# The conversation of a call for a reply, and of one for its title.
+_OF = "COALESCE(m.conversation_id, c.conversation_id)"
 # What all tallies must be, as the calls have it.
 _FROM_CALLS = f"""
-    SELECT m.conversation_id, c.gateway_slug, c.model, c.currency, {", ".join(SUMS.values())}
-    FROM chat_call c JOIN chat_message m ON m.id = c.message_id
-    WHERE c.ended_at IS NOT NULL
-    GROUP BY m.conversation_id, c.gateway_slug, c.model, c.currency
+    SELECT {_OF}, c.gateway_slug, c.model, c.currency, {", ".join(SUMS.values())}
+    FROM chat_call c LEFT JOIN chat_message m ON m.id = c.message_id
+    WHERE c.ended_at IS NOT NULL AND {_OF} IS NOT NULL
+    GROUP BY {_OF}, c.gateway_slug, c.model, c.currency
 """  # noqa: S608
 _COLUMNS = ", ".join(("conversation_id", *_KEYS, *SUMS))
 
 
 class Tally(models.Model):
-    """The ended calls of a conversation to one model of one gateway, in one currency."""
+    """The ended calls of a conversation to one model of one gateway, in one currency.
+
+    Those that wrote its title count as well, as they do in what its owner is shown.
+    """
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="tallies")
     gateway_slug = models.CharField(max_length=50)
@@ -69,6 +74,7 @@ class Tally(models.Model):
         """Take out what a call counted for and put in what it does now, in the caller's transaction."""
         messages = Message.objects.filter(pk=after.message_id)
         conversation = messages.values_list("conversation", flat=True).first()
+        conversation = conversation or after.conversation_id
         if conversation is None:
             return
         if before.ended_at is not None:
