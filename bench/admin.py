@@ -40,9 +40,19 @@ PAGES = {
     "calls": "/admin/chat/call/",
     "calls of a model": "/admin/chat/call/?model_name=qwen",
     "calls, added up": "/admin/chat/call/?sum=1",
+    "spending": "/admin/spend/?days=30",
+    "spending of today": "/admin/spend/?days=1",
+    "spending of a year": "",
+    "spending on a model": "/admin/spend/?days=30&model=qwen-max",
+    "calls of a person, from there": "",
     "feedback": "/admin/chat/feedback/",
     "running now": "/admin/chat/generation/",
     "people": "/admin/chat/user/",
+    "  by cost": "/admin/chat/user/?o=-4",
+    "  by cost, of all the time": "/admin/chat/user/?o=-4&days=all",
+    "  by last activity": "/admin/chat/user/?o=-8",
+    "gateways": "/admin/chat/gateway/",
+    "a gateway": "",
     "readings": "/admin/chat/readlog/",
     "a person's own search": "/search/?q=река",
 }
@@ -61,7 +71,8 @@ def measure(conversations: int) -> None:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext, setup_test_environment
 
-    from chat.models import Conversation, User
+    from chat.admin.spans import Span
+    from chat.models import Conversation, Gateway, User
 
     setup_test_environment()
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
@@ -89,7 +100,14 @@ def measure(conversations: int) -> None:
             SEND_MS,
         ),
     }
+    year, month = Span.lasting(366), Span.lasting(30)
+    person = User.objects.get(username="demo-1").key.hex
     addresses = PAGES | {
+        "spending of a year": f"/admin/spend/?from={year.first}&to={year.last}",
+        "calls of a person, from there": (
+            f"/admin/chat/call/?user={person}&started_at_from={month.first}"
+        ),
+        "a gateway": f"/admin/chat/gateway/{Gateway.objects.first().pk}/change/",
         "  far back": far_back(Conversation),
         "a transcript": f"/admin/chat/conversation/{Conversation.objects.first().pk}/change/",
     }
