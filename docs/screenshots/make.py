@@ -245,6 +245,10 @@ def settle(server: Server, language: str) -> Client:
 # --- what staff see -------------------------------------------------------------------------------
 
 REVIEW = {
+    "spending": "/admin/spend/",
+    "running": "/admin/chat/generation/",
+    "people": "/admin/chat/user/?o=-4",
+    "gateways": "/admin/chat/gateway/",
     "list": "/admin/chat/conversation/",
     "found": "/admin/chat/conversation/?q=ёжик",
     "transcript": "/admin/chat/conversation/?owner=anna",
@@ -256,13 +260,13 @@ OPENED = {"transcript": "conversation", "verdict": "feedback"}
 
 
 def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) -> None:
-    """The owner's review of what is there, and of a hundred conversations more."""
+    """The owner's review of what is there, and of a thousand conversations more."""
     if wanted and not any(each.startswith("review") for each in wanted):
         return
     reply = anna.last(anna.send(EARLIER["en"][0], model="demo-error-drop"))["id"]
     until(lambda: anna.get(f"/m/{reply}/feedback/").status_code == 200, "the reply has ended")
     anna.post(f"/m/{reply}/feedback/", {"rating": "-1", "comment": "It stops in the middle."})
-    server.manage("seed_demo", "--conversations", "100")
+    server.manage("seed_demo", "--conversations", "1000")
     for name, path in REVIEW.items():
         for size, scheme, language in TURNS:
             shot = f"review-{name}-{size}-{scheme}-{language}"
@@ -270,6 +274,8 @@ def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) ->
                 continue
             with new_page(browser, server, size, scheme, language) as page:
                 enter(page, "/login/", "owner")
+                if name == "running":
+                    anna.send(EARLIER["en"][1], model="demo-error-hang")
                 page.goto(path)
                 if name in OPENED:
                     row = f"#result_list a[href*='/{OPENED[name]}/'][href*='/change/']"
