@@ -24,7 +24,8 @@ from chat.models import (
     Price,
     User,
 )
-from chat.models.budgets import LEAST_REPLY_TOKENS, OverBudget, Refusal, Weight
+from chat.models.allowances import LEAST_REPLY_TOKENS
+from chat.models.budgets import OverBudget, Refusal, Weight
 from chat.models.generations import CallEnd, Outcome, TooManyRequests
 from chat.models.removal import remove
 from chat.replies import weights
@@ -188,12 +189,13 @@ def test_a_budget_that_is_taken_away_holds_up_nothing_that_runs():
     assert Charge.differences() == 0
 
 
-def test_what_a_removed_conversation_held_is_given_back():
+def test_what_removed_conversations_held_is_given_back():
     everybody = budget(1000)
-    reply = ask()
-    claim()
-    assert figures(everybody)[1] > 0
-    remove([reply.conversation_id])
+    replies = [ask(), ask()]
+    assert claim()
+    assert claim()
+    assert figures(everybody)[1] == 2 * (with_margin(10) + 100)
+    remove([reply.conversation_id for reply in replies])
     Charge.settle_left()
     assert figures(everybody) == (0, 0, 0, 0)
 
@@ -426,6 +428,19 @@ def test_calls_that_end_together_add_up():
     assert figures(shared) == (56, 0, 240, 0)
     assert figures(own) == (0, 0, 240, 0)
     assert Charge.differences() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_left_is_closed_once_by_several_that_look_at_once():
+    shared = budget(1_000_000)
+    for _ in range(4):
+        ask()
+        claim()
+    Generation.objects.update(status="failed", ended_at=timezone.now())
+    results = at_once(*[Charge.settle_left] * 4, Charge.rebuild)
+    assert results == [None] * 5
+    assert figures(shared) == (0, 0, 0, 0)
+    assert not Charge.objects.exists()
 
 
 # --- what it costs --------------------------------------------------------------------------------

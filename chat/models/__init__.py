@@ -4,8 +4,9 @@ from .people import User
 
 from .gateways import Gateway  # isort: skip  (foreign keys read top to bottom)
 from .language_models import Favourite, LanguageModel  # isort: skip
+from .allowances import Allowance
 from .balances import Balance
-from .budgets import Allowance, Budget
+from .budgets import Budget
 from .charges import Charge
 from .commands import Command
 from .conversations import Conversation, Message

@@ -8,35 +8,24 @@ end and correct a call, and those take the allowances' locks in one order.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-# Without Django and without I/O: text to a number.
-from chat.replies.estimates import estimate_tokens
-
-from .budgets import Allowance, Budget, OverBudget, Weight, afford
+from .allowances import Allowance, afford
+from .budgets import Budget, OverBudget, Weight
 from .notices import Notice
-from .prices import Billable, Price, billable
+from .uses import of_ended
 
 if TYPE_CHECKING:
     from .generations import Call, Generation
     from .people import User
 
-__all__ = ["Charge", "OverBudget"]
 # Estimates of a prompt are up to a fifth too low.
 _MARGIN = 4
-# A call that ended so may have been read and billed, though nothing of an answer came.
-_UNTOLD = ("timeout", "crash", "restart")
 _SUMS = ("spent_nano", "held_nano", "spent_tokens", "held_tokens")
-
-
-class _Use(NamedTuple):
-    tokens: int
-    costs: dict[str, int]  # in 10^-9 of each currency in which it is known
-    is_estimated: bool
 
 
 class Charge(models.Model):
@@ -122,13 +111,13 @@ class Charge(models.Model):
     @classmethod
     def release(cls, generation: "Generation") -> None:
         """Take back what is held for a call that wasn't made."""
-        unused = cls.objects.filter(generation=generation, call=None, is_open=True)
-        cls._close(unused)
+        cls._close(cls.objects.filter(generation=generation, call=None, is_open=True))
 
     @classmethod
     def _close(cls, unused: "models.QuerySet[Charge]") -> None:
-        charges = list(unused)
-        _lock(charges)
+        _lock(unused)
+        # Read under the locks: somebody else may have closed some of them until then.
+        charges = list(unused.select_related("allowance"))
         for charge in charges:
             charge._change(held_nano=-charge.held_nano, held_tokens=-charge.held_tokens)
         cls.objects.filter(pk__in=[charge.pk for charge in charges]).delete()
@@ -140,10 +129,11 @@ class Charge(models.Model):
         """Put what an ended call used in the place of what was held, or thought before."""
         if not call.is_charged:
             return
-        charges = list(cls.objects.filter(call=call).select_related("allowance__budget"))
-        _lock(charges)
+        of_call = cls.objects.filter(call=call)
+        _lock(of_call)
+        charges = list(of_call.select_related("allowance__budget"))
         wanted = {charge.allowance.budget.currency for charge in charges} - {""}
-        use = _use(call, charges[0].prompt_tokens, wanted) if charges else _Use(0, {}, False)
+        use = of_ended(call, charges[0].prompt_tokens if charges else 0, wanted)
         for charge in charges:
             # A money budget that can't be told what it cost keeps what it was thought to.
             thought = charge.held_nano if charge.is_open else charge.spent_nano
@@ -162,41 +152,46 @@ class Charge(models.Model):
                 is_estimated=use.is_estimated,
                 is_open=False,
             )
-            charge.allowance.refresh_from_db(fields=_SUMS)
             Notice.follow(charge.allowance)
 
     def _change(self, **by: int) -> None:
+        """Change the allowance, which is locked, and what was read of it under that lock."""
         changes = {name: F(name) + amount for name, amount in by.items() if amount}
         if changes:
             Allowance.objects.filter(pk=self.allowance_id).update(**changes)
+        for name, amount in by.items():
+            setattr(self.allowance, name, getattr(self.allowance, name) + amount)
 
     # --- proof --------------------------------------------------------------------------------
 
     @classmethod
-    @transaction.atomic
     def settle_left(cls) -> None:
         """Close what a process of an older version, or a deletion, left open."""
         from .generations import Call
 
         is_open = cls.objects.filter(is_open=True)
-        for call in Call.objects.filter(pk__in=is_open.values("call"), ended_at__isnull=False):
-            cls.settle(call)
+        left = Call.objects.filter(pk__in=is_open.values("call"), ended_at__isnull=False)
+        for pk in list(left.values_list("pk", flat=True)):
+            # One at a time: the locks of several would be taken in no order.
+            with transaction.atomic():
+                cls.settle(Call.objects.select_for_update().get(pk=pk))
         unmade = is_open.filter(call=None)
-        cls._close(unmade.filter(Q(generation=None) | Q(generation__ended_at__isnull=False)))
+        with transaction.atomic():
+            cls._close(unmade.filter(Q(generation=None) | Q(generation__ended_at__isnull=False)))
 
     @classmethod
-    @transaction.atomic
     def rebuild(cls) -> None:
         """Let charges say what their calls do, and allowances what their charges add up to."""
         from .generations import Call
 
         cls.settle_left()
         called = Call.objects.filter(pk=OuterRef("call"))
-        for name, known in _known().items():
-            cls.objects.filter(known["where"]).update(
-                **{name: Subquery(called.values(known["is"]))}
-            )
-        Allowance.objects.update(**{name: _sum_of(name) for name in _SUMS})
+        with transaction.atomic():
+            _lock(cls.objects.all())
+            for name, known in _known().items():
+                figure = Subquery(called.values(known["is"]))
+                cls.objects.filter(known["where"]).update(**{name: figure})
+            Allowance.objects.update(**{name: _sum_of(name) for name in _SUMS})
 
     @classmethod
     def differences(cls) -> int:
@@ -219,11 +214,10 @@ def with_margin(weight: Weight) -> Weight:
     return weight._replace(prompt_tokens=weight.prompt_tokens + weight.prompt_tokens // _MARGIN)
 
 
-def _lock(charges: list[Charge]) -> None:
+def _lock(charges: "models.QuerySet[Charge]") -> None:
     """The allowances of these, in the order in which all take them."""
-    if charges:
-        wanted = Allowance.objects.filter(pk__in={charge.allowance_id for charge in charges})
-        list(wanted.order_by("budget_id", "id").select_for_update())
+    wanted = Allowance.objects.filter(pk__in=charges.order_by().values("allowance"))
+    list(wanted.order_by("budget_id", "id").select_for_update().values_list("pk"))
 
 
 def _known() -> dict[str, dict[str, Any]]:
@@ -243,38 +237,3 @@ def _sum_of(name: str) -> Coalesce:
     charges = Charge.objects.filter(allowance=OuterRef("pk")).order_by().values("allowance")
     total = charges.annotate(total=Sum(name)).values("total")
     return Coalesce(Subquery(total, output_field=models.BigIntegerField()), 0)
-
-
-def _use(call: "Call", prompt_tokens: int, currencies: set[str]) -> _Use:
-    """What an ended call used, as far as its row, else its reply's text, tells."""
-    known = billable(
-        call.prompt_tokens,
-        call.completion_tokens,
-        call.total_tokens,
-        call.cached_tokens,
-        call.reasoning_tokens,
-    )
-    costs = {} if call.cost_nano is None else {call.currency: call.cost_nano}
-    is_estimated = known is None and call.total_tokens is None
-    if is_estimated:
-        # Of what failed before anything came, no usage was to be expected.
-        if call.error_kind and call.first_delta_at is None and call.error_kind not in _UNTOLD:
-            return _Use(0, costs, False)
-        known = Billable(prompt_tokens, 0, _answered(call))
-    tokens = call.total_tokens
-    if tokens is None:
-        tokens = known.prompt + known.cached + known.completion if known else 0
-    if known and call.gateway and currencies - set(costs):
-        price = Price.expected(call.gateway, call.model, prompt_tokens)
-        if price and (cost := price.cost_nano(known)) is not None:
-            costs.setdefault(price.currency, cost)
-    return _Use(tokens, costs, is_estimated)
-
-
-def _answered(call: "Call") -> int:
-    """About how many tokens this call's answer has, by what is stored of it."""
-    message, generation = call.message, call.generation
-    if message is None or generation is None:
-        return 0
-    text = message.reasoning[generation.base_reasoning :] + message.text[generation.base_text :]
-    return estimate_tokens(text)

@@ -12,8 +12,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from . import bells
-from .budgets import WARNS_AT, Allowance, OverBudget
+from .allowances import Allowance
+from .budgets import OverBudget
 
+WARNS_AT = (50, 80, 100)
 # How long after a try that failed the next one is due; there are no more than these.
 WAITS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 AT_ONCE = 20

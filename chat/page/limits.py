@@ -1,7 +1,7 @@
 """What a person may still ask for: asked before a question is recorded, shown before it is used up."""
 
-from chat.models import Charge, Conversation, Notice, User
-from chat.models.budgets import Allowance, Budget, OverBudget, Weight
+from chat.models import Allowance, Budget, Charge, Conversation, Notice, User
+from chat.models.budgets import OverBudget, Weight
 from chat.models.generations import TooManyRequests
 from chat.models.language_models import Destination, first_listed
 from chat.models.parameters import Asked

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chat.models import Gateway, Generation, LanguageModel, Price
-from chat.models.budgets import LEAST_REPLY_TOKENS, Weight
+from chat.models.allowances import LEAST_REPLY_TOKENS
+from chat.models.budgets import Weight
 from chat.models.language_models import first_listed
 
 from . import branch, prompt
