@@ -24,18 +24,16 @@ from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet import reactor
+from twisted.web.http import _GenericHTTPChannelProtocol
 
+from chat.connections import TOO_LARGE, Channel, Patience, refusal
 from chat.replies.process import process
 
 logger = logging.getLogger(__name__)
 GRACE_S = 4.0
 LINGER_S = 3.0
 DEMO_BODY_BYTES = 16 * 1024 * 1024
-TOO_BIG = 1009
-TOO_LARGE = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 23\r\nConnection: close\r\n\r\nThis body is too large."
-)
+TOO_BIG, TOO_FAST = 1009, 4429
 
 
 class Request(WebRequest):
@@ -58,7 +56,19 @@ class Request(WebRequest):
             super().handleContentChunk(data)
 
     def process(self) -> Any:
-        return self._hang_up() if self.is_refused else super().process()
+        if self.is_refused:
+            return self._hang_up()
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        if len(hosts) > 1 or (not hosts and self.clientproto != b"HTTP/1.0"):
+            return self.basic_error(400, b"Bad Request", "Which host is asked?")
+        if self.requestHeaders.getRawHeaders(b"Upgrade", [b""])[0].lower() == b"websocket":
+            self.channel.leave_crowd()
+        return super().process()
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Daphne's page has inline styles and no policy."""
+        self.channel.transport.write(refusal(b"%d %b" % (status, status_text), body.encode()))
+        self.channel.loseConnection()
 
     def _refuse(self) -> None:
         self.is_refused = True
@@ -77,6 +87,9 @@ class _Factory(HTTPFactory):
         protocol.requestFactory = Request
         return protocol
 
+    def protocol(self) -> Any:
+        return _GenericHTTPChannelProtocol(Channel())
+
 
 class WebSocket(WebSocketProtocol):
     """Autobahn's, with any close code (it takes 1000 and 3000-4999) and a short way down.
@@ -86,6 +99,10 @@ class WebSocket(WebSocketProtocol):
 
     is_refused = False
 
+    def connectionMade(self) -> None:  # noqa: N802
+        self._patience = Patience()
+        super().connectionMade()
+
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         self.sendCloseFrame(code=1000 if code is None else code)
 
@@ -94,6 +111,9 @@ class WebSocket(WebSocketProtocol):
             return  # the application is about to hear of it
         frame = _frame_head(2 if isBinary else 1, len(payload)) + payload
         transport = self.transport
+        if self._patience.ends_before(len(frame), transport):
+            transport.abortConnection()
+            return
         # Twisted waits for the loop to say that a socket takes more: with nothing before it in the
         # queue it nearly always does, and two system calls and a turn of the loop are saved.
         if not (transport.dataBuffer or transport._tempDataBuffer):
@@ -102,10 +122,35 @@ class WebSocket(WebSocketProtocol):
         if frame:
             transport.write(frame)
 
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        if self._patience.ends_before(0, self.transport):
+            self.transport.abortConnection()
+        elif self._has_patience():
+            super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802
+        if self._has_patience():
+            super().onPong(payload)
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802
+        self._has_patience()
+        super().onMessageFrameBegin(length)
+
+    def _has_patience(self) -> bool:
+        if self.is_refused:
+            return False
+        if self._patience.ends_with_a_piece():
+            self._refuse(TOO_FAST)
+            return False
+        return True
+
     def _max_message_size_exceeded(self, *_sizes: object) -> None:
         # Autobahn would drop the connection, and the page not learn why.
+        self._refuse(TOO_BIG)
+
+    def _refuse(self, code: int) -> None:
         self.is_refused = True
-        self.sendCloseFrame(code=TOO_BIG)
+        self.sendCloseFrame(code=code)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self.is_refused:

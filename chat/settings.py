@@ -403,6 +403,8 @@ LOGGING = {
         "chat": {"level": "INFO"},
         # In a log of its own: chat/security.py.
         "chat.security": {"handlers": ["security"], "level": "INFO", "propagate": False},
+        # A stranger's Host is answered with 400; the page of a traceback each would fill the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # httpx logs whole addresses; a key may hide in one.
         "httpx": {"level": "WARNING"},
     },

@@ -184,6 +184,8 @@ def head(script: Script) -> dict[str, Any]:
     headers = [
         (b"content-type", script.content_type),
         (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'none'"),
+        (b"x-content-type-options", b"nosniff"),
         (b"x-request-id", b"req_" + uuid.uuid4().hex.encode()),
         *script.headers,
     ]

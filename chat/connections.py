@@ -1,0 +1,135 @@
+"""What one connection may take before the application hears of it: time, room, unread answers.
+
+Twisted gives up whoever is silent for a minute, but a byte now and then would keep a connection for
+good; and nothing there counts connections, or what a reader leaves unread.
+"""
+
+import time
+from collections import Counter
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+
+from chat.proxies import is_trusted
+
+# As Apache's mod_reqtimeout has it: a request is whole after this time, and a second more for each
+# so many bytes of it.
+GRACE_S = 20
+LEAST_BYTES_S = 500
+# An office behind one address opens a few hundred; proxies that are trusted open as many as they like.
+PER_ADDRESS = 1_000
+# Pings and pieces of frames, which the application never sees, in a second.
+PIECES_A_SECOND = 200
+UNREAD_MAX_BYTES = 1024 * 1024
+
+_HEADERS = (
+    b"Content-Type: text/plain\r\nContent-Security-Policy: default-src 'none'\r\n"
+    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n"
+)
+
+
+def refusal(status: bytes, sentence: bytes) -> bytes:
+    """A whole answer, for a request that nothing else will answer."""
+    length = b"Content-Length: %d\r\n\r\n" % len(sentence)
+    return b"HTTP/1.1 " + status + b"\r\n" + _HEADERS + length + sentence
+
+
+TOO_LARGE = refusal(b"413 Content Too Large", b"This body is too large.")
+TOO_SLOW = refusal(b"408 Request Timeout", b"This request came too slowly.")
+TOO_MANY = refusal(b"503 Service Unavailable", b"Too many connections from one address.")
+
+
+class Crowd:
+    """How many connections each address holds that are not sockets of a page."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def takes(self, address: str) -> bool:
+        """Whether there is room for one more; it is counted, then."""
+        if self._counts[address] >= PER_ADDRESS and not is_trusted(address):
+            return False
+        self._counts[address] += 1
+        return True
+
+    def forget(self, address: str) -> None:
+        self._counts[address] -= 1
+        if self._counts[address] <= 0:
+            del self._counts[address]
+
+
+class Channel(HTTPChannel):
+    """A connection that is closed once a request comes more slowly than anybody's line."""
+
+    crowd = Crowd()
+    clock = staticmethod(time.monotonic)
+    _began: float | None = None
+    _received = 0
+    _address: str | None = None
+
+    def connectionMade(self) -> None:  # noqa: N802
+        super().connectionMade()
+        address = getattr(self.transport.getPeer(), "host", None)
+        if address is None:
+            return
+        if self.crowd.takes(address):
+            self._address = address
+        else:
+            self._end(TOO_MANY)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        self.leave_crowd()
+        super().connectionLost(reason)
+
+    def leave_crowd(self) -> None:
+        if self._address is not None:
+            self.crowd.forget(self._address)
+            self._address = None
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self._handlingRequest:
+            now = self.clock()
+            if self._began is None:
+                self._began, self._received = now, 0
+            self._received += len(data)
+            if now - self._began > GRACE_S + self._received / LEAST_BYTES_S:
+                self._end(TOO_SLOW)
+                return
+        super().dataReceived(data)
+
+    def allContentReceived(self) -> None:  # noqa: N802
+        self._began = None
+        super().allContentReceived()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        self._end(refusal(b"400 Bad Request", b"This is no request."))
+
+    def _end(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.loseConnection()
+        self.dataReceived = lambda _data: None  # type: ignore[method-assign]
+
+
+class Patience:
+    """What a socket's client may leave unread, and how many pieces it may send in a second."""
+
+    def __init__(self) -> None:
+        self._largest = 0
+        self._allowance = float(PIECES_A_SECOND)
+        self._refilled = time.monotonic()
+
+    def ends_before(self, size: int, transport: Any) -> bool:
+        """Whether more is unread than whoever acknowledges truly could have left so.
+
+        A page has acknowledged nearly all when it is sent more, but for the last large frame.
+        """
+        unread = len(transport.dataBuffer) + transport._tempDataLen
+        is_over = unread > UNREAD_MAX_BYTES + self._largest
+        self._largest = max(self._largest, size)
+        return is_over
+
+    def ends_with_a_piece(self) -> bool:
+        now = time.monotonic()
+        refilled = self._allowance + (now - self._refilled) * PIECES_A_SECOND
+        self._allowance, self._refilled = min(refilled, PIECES_A_SECOND) - 1, now
+        return self._allowance < 0
