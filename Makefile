@@ -5,7 +5,7 @@ manage := $(python) manage.py
 workers ?= 2
 # What failed beside others may have lacked a processor for its deadlines; alone it has none to share.
 again = $(python) -m pytest -q --last-failed --last-failed-no-failures none
-# How long `make fuzz` sends mutated bodies through chat/upstream, and from which seed on (SEED=1).
+# How long each fuzzer of `make fuzz` runs, and from which seed on (SEED=1).
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
@@ -51,9 +51,10 @@ bench: dev browser services ## Measure: each file in bench/ prints its figures, 
 		$(python) -m "bench.$$(basename "$$file" .py)" || failed="$$failed $$file"; done; \
 	[ -z "$$failed" ] || { echo "Ended with an error:$$failed"; exit 1; }
 
-fuzz: dev ## The property tests with many more examples, then mutated streams (SECONDS=600)
+fuzz: dev ## Many more examples, then mutated streams and Markdown (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
+	@$(python) tests/fuzz_markdown.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
 
 full-time: dev browser services ## Each promise at its full stated time, a quarter of an hour for each form
 	@$(python) -m pytest -q -m full_time
