@@ -57,23 +57,28 @@ async def reply_kb(site: Site) -> float:
     return gained / REPLIES * 1024
 
 
-async def deaf_mb(site: Site) -> float:
-    """One of twenty that take nothing of a reply of 1.8 MB that another page reads."""
+async def long_reply_mb(site: Site, deaf_readers: int) -> float:
+    """What a reply of 1.8 MB takes, with one page that reads and so many that take nothing."""
     pages, (stream,) = await site.ask(1)
     conversation = pages[0].watch["conversation"]
-    deaf = [await Page(site.owner, conversation, reads=False).open() for _ in range(DEAF)]
+    pages += [await Page(site.owner, conversation, reads=False).open() for _ in range(deaf_readers)]
     before_mb = site.server.resident_mb
     for _ in range(PIECES):
         stream.say(PIECE)
         await asyncio.sleep(0.01)
-    alone_mb = len(PIECE) * PIECES / 2**20  # the reply itself, once
     stream.say_next()
     await pages[0].has_seen(1)
-    gained = await gained_mb(site, before_mb) - alone_mb
-    for page in [*pages, *deaf]:
+    gained = await gained_mb(site, before_mb)
+    for page in pages:
         page.close()
     stream.end()
-    return gained / DEAF
+    return gained
+
+
+async def deaf_mb(site: Site) -> float:
+    """One of twenty, beside what the same reply takes without them."""
+    alone = await long_reply_mb(site, 0)
+    return (await long_reply_mb(site, DEAF) - alone) / DEAF
 
 
 async def measure() -> None:
