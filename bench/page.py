@@ -123,7 +123,7 @@ def main() -> None:
         if executable is None:
             print("page: no Chromium to measure with")
             return
-        server = Server(Path(data_dir)).start()
+        server = Server(Path(data_dir)).start(deadline_s=600)
         browser = chromium.launch(playwright, executable)
         try:
             state = log_in(browser, server)

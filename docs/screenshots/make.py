@@ -207,7 +207,7 @@ def first_visit(browser: Browser, server: Server) -> None:
 
 def without_gateway(browser: Browser) -> None:
     with tempfile.TemporaryDirectory() as data_dir:
-        server = Server(Path(data_dir), {"POTOK_DEMO": "0"}).start()
+        server = Server(Path(data_dir), {"POTOK_DEMO": "0"}).start(deadline_s=600)
         try:
             server.visitor().set_up()
             for size, scheme, language in TURNS[:2]:
@@ -292,7 +292,7 @@ def main(wanted: list[str]) -> None:
         executable = chromium.chromium(playwright)
         if executable is None:
             raise SystemExit("There is no Chromium to photograph with.")
-        server = Server(Path(data_dir), {"POTOK_DEMO": "faults"}).start()
+        server = Server(Path(data_dir), {"POTOK_DEMO": "faults"}).start(deadline_s=600)
         browser = chromium.launch(playwright, executable)
         try:
             first_visit(browser, server)
