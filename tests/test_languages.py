@@ -13,7 +13,8 @@ REPLY = "[data-role=assistant]"
 COMPLETE = f"{REPLY}[data-status=complete]"
 # What has no Russian: names, keys, formats, languages in their own words.
 NAMES = set(
-    "Potok Demo Enter Shift Ctrl Esc JSON CSV OpenAI OPENAI_API_KEY English reader_ru Top".split()
+    "Potok Demo Enter Shift Ctrl Esc JSON CSV OpenAI OPENAI_API_KEY English reader_ru Top"
+    " Aegis FAS Google Authenticator QR- PIN- http https localhost".split()
 )
 # Everything that is read or heard, but what a person or a model wrote, keys and code.
 SAID = r"""() => {
