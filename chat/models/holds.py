@@ -86,7 +86,7 @@ class Hold(models.Model):
         verbose_name_plural = _("legal holds")
 
     def __str__(self) -> str:
-        return f"{self.placed_at:%Y-%m-%d} {self.person_id or ''}/{self.conversation_id or ''}"
+        return self.why
 
     @classmethod
     def place(cls, why: str, by: "User | None", **on: Any) -> "Hold":
