@@ -151,6 +151,7 @@ PAGES = {
     "chat_conversation_export": {"owner", "administrator", "reviewer", "analyst"},
     "chat_conversation_change": READERS,
     "chat_conversation_history": READERS,
+    "chat_conversation_replay": READERS,
     "chat_conversation_add": NOBODY,
     "chat_conversation_delete": NOBODY,
     "chat_feedback_changelist": READERS,
@@ -260,6 +261,8 @@ def url_of(people, conversation, gateway):
     def url(page):
         if page in ("index", "why", "spend") or page.endswith(("_changelist", "_add", "_due")):
             return address(page)
+        if page.endswith("_replay"):
+            return address(page, conversation.pk, conversation.messages.last().uuid)
         if page.endswith("_export"):
             return address(page, "csv")
         return address(page, pks[page.split("_")[1]])
@@ -616,7 +619,7 @@ def test_a_long_transcript_comes_in_pages(reviewer, people, gateway, django_asse
     for number in range(1, 60):
         reply = conversation.send(f"Question {number}", "gpt-4o", gateway)
         answer(reply, f"Answer {number}", **USAGE)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         first = transcript(reviewer, conversation)
     assert len(first.context["entries"]) == 100
     second = transcript(reviewer, conversation, p="2")

@@ -6,12 +6,17 @@ either, without names.
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,7 +24,7 @@ from chat.models import Conversation, Feedback, Gateway, Message, Tally, User, s
 from chat.models.holds import is_held
 from chat.rendering.export import as_json
 
-from . import reading, transcript
+from . import reading, replay, transcript
 from .export import Exporting, is_export
 from .figures import Total, whole
 from .filters import CostFilter, DaysFilter, WordFilter
@@ -322,6 +327,31 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
     @reading.readers_only
     def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().history_view(request, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.replay_view)
+        place = path("<int:pk>/replay/<uuid:message>/", view, name="chat_conversation_replay")
+        return [place, *super().get_urls()]
+
+    @reading.readers_only
+    def replay_view(self, request: HttpRequest, pk: int, message: UUID) -> HttpResponse:
+        """One of its replies, played back as it came."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        conversation = get_object_or_404(self.get_queryset(request), pk=pk)
+        replies = conversation.messages.filter(role=Message.Role.ASSISTANT)
+        if not reading.may_see_deleted(request):
+            replies = replies.filter(deleted_at=None)
+        row = get_object_or_404(replies.for_display(), uuid=message)
+        reading.note(request, reading.What.REPLAY, [conversation])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Replay"),
+            "conversation": conversation,
+            "replay": replay.of(row),
+        }
+        return TemplateResponse(request, "admin/replay.html", context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

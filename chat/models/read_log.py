@@ -33,6 +33,7 @@ class ReadLog(models.Model):
         TITLE = "title", _("the title, in a list")
         SNIPPET = "snippet", _("a passage, by search")
         TRANSCRIPT = "transcript", _("the whole conversation")
+        REPLAY = "replay", _("a reply, played back")
         CALL = "call", _("a call with its words")
         FEEDBACK = "feedback", _("a reply with its feedback")
         EXPORT = "export", _("an export")
