@@ -28,6 +28,7 @@ from chat.models import (
     Rate,
     ReadLog,
     Retention,
+    Scale,
     User,
     erasure,
 )
@@ -176,6 +177,10 @@ PAGES = {
     "chat_user_delete": NOBODY,
     "chat_user_data": {"owner"},
     "chat_user_erase": {"owner", "administrator"},
+    "chat_scale_changelist": {"owner", "administrator"},
+    "chat_scale_add": {"owner", "administrator"},
+    "chat_scale_change": {"owner", "administrator"},
+    "chat_scale_delete": {"owner", "administrator"},
     "chat_retention_changelist": {"owner", "administrator"},
     "chat_retention_due": {"owner", "administrator"},
     "chat_retention_add": {"owner", "administrator"},
@@ -254,6 +259,7 @@ def url_of(people, conversation, gateway):
         ).pk,
         "rate": Rate.objects.create(currency="USD", into="RUB", rate=90).pk,
         "retention": Retention.objects.get_or_create(group=None)[0].pk,
+        "scale": Scale.objects.create(name="accuracy").pk,
         "hold": Hold.place("A dispute", None, person=people["analyst"]).pk,
         "erasure": erasure.erase(User.objects.create_user("gone"), by=people["owner"]).pk,
     }
@@ -529,8 +535,8 @@ def test_a_list_of_many_costs_no_more_queries_than_a_list_of_one(
         reply = ask(people["member"], f"Question {number}", gateway, f"model-{number}")
         answer(reply, "An answer", **USAGE)
     for page in ("chat_conversation_changelist", "chat_call_changelist"):
-        # Session, person and rights (4), the rows, what they add up to (3), the filters (3), the log.
-        with django_assert_max_num_queries(13):
+        # Session, person and rights (4), the rows, what they add up to (3), the filters (4), the log.
+        with django_assert_max_num_queries(14):
             assert reviewer.get(address(page)).context["cl"].result_count == 12
 
 
@@ -619,7 +625,7 @@ def test_a_long_transcript_comes_in_pages(reviewer, people, gateway, django_asse
     for number in range(1, 60):
         reply = conversation.send(f"Question {number}", "gpt-4o", gateway)
         answer(reply, f"Answer {number}", **USAGE)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(18):
         first = transcript(reviewer, conversation)
     assert len(first.context["entries"]) == 100
     second = transcript(reviewer, conversation, p="2")

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import Call, Conversation, Feedback, ReadLog, Score, User
+from chat.models import Call, Conversation, Feedback, ReadLog, User
 from chat.models.generations import CallEnd
 from chat.models.read_log import Seen
 from tests.rows import answer, ask, gateway, person
@@ -419,35 +419,13 @@ def test_a_reader_who_changes_their_mind_is_reviewed_anew(queue):
     assert (row.done_at, row.comment) == (None, "Something new")
 
 
-def test_named_scores_are_each_reviewers_own(reviewer, queue):
-    row = queue["down"]
-    for value in ("3", "5"):
-        answer_ = verdict(reviewer, row, score_name="accuracy", score_value=value)
-        assert answer_.status_code == 302
-    Score.objects.create(message=row.message, name="accuracy", value=1, reviewer=person("other"))
-    mine = Score.objects.get(reviewer__username="the-reviewer")
-    assert (mine.name, mine.value) == ("accuracy", 5)
-    shown = reviewer.get(at("chat_feedback_change", row.pk)).content.decode()
-    assert "5 · the-reviewer" in shown
-    assert "1 · other" in shown
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        {"verdict": "nonsense"},
-        {"score_name": "accuracy"},
-        {"score_value": "5"},
-        {"score_name": "a", "score_value": "101"},
-    ],
-)
-def test_a_verdict_that_is_none_is_refused_with_what_was_typed(reviewer, queue, form):
-    page = verdict(reviewer, queue["down"], note="Kept words", **form)
+def test_a_verdict_that_is_none_is_refused_with_what_was_typed(reviewer, queue):
+    page = verdict(reviewer, queue["down"], note="Kept words", verdict="nonsense")
     assert page.status_code == 200
     assert "Kept words" in page.content.decode()
     assert re.search('class="(field-error|errorlist)', page.content.decode())
     queue["down"].refresh_from_db()
-    assert (queue["down"].note, Score.objects.count()) == ("", 0)
+    assert queue["down"].note == ""
 
 
 @pytest.mark.parametrize("role", ["administrator", "analyst", "member"])

@@ -16,6 +16,8 @@ def test_a_reviewer_walks_from_the_list_to_a_verdict_and_an_export(
     message = reader.wait_for_reply(conversation, "complete")["id"]
     said = {"rating": "-1", "comment": "The other way round"}
     assert reader.post(f"/m/{message}/feedback/", said).status_code == 303
+    scale = {"name": f"accuracy {width}", "low": "1", "high": "5", "labels": "no\nyes"}
+    assert owner.post("/admin/chat/scale/add/", scale).status_code == 302
     page = open_page(owner, viewport={"width": width, "height": 900})
 
     page.goto(f"/admin/chat/conversation/?q=rivers+{width}")
@@ -26,10 +28,13 @@ def test_a_reviewer_walks_from_the_list_to_a_verdict_and_an_export(
     page.locator(".about").get_by_role("link", name="thumbs down").click()
     expect(page.locator("blockquote.said")).to_have_text("The other way round")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".scores summary").click()
+    page.get_by_label(f"accuracy {width}").select_option("no")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".scores button").click()
+    expect(page.locator(".scores")).to_contain_text(f"accuracy {width}: no · owner")
     page.get_by_label("Verdict").select_option("wrong")
     page.get_by_label("Note").fill("Backwards")
-    page.get_by_label("Score for").fill("accuracy")
-    page.get_by_label("Score", exact=True).fill("-50")
     page.get_by_label("Done").check()
     page.get_by_role("button", name="Save the verdict").click()
     expect(page.get_by_text("The verdict is kept.")).to_be_visible()

@@ -31,6 +31,7 @@ from .filters import CostFilter, DaysFilter, WordFilter
 from .keyset import KeysetList
 from .people import ROLE_NAMES
 from .read_only import ReadOnlyAdmin
+from .scores import ScoreFilter, Scores, Scoring, exported
 from .search import fold
 
 Status = Message.Status
@@ -225,7 +226,7 @@ class ConversationList(FoundConversations):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Exporting, ReadOnlyAdmin):
+class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
     export_name = "conversations"
     page_template = "admin/transcript.html"
     keyset_field = "active_at"
@@ -237,6 +238,7 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
         GroupFilter,
         StatusFilter,
         RatingFilter,
+        ScoreFilter,
         GatewayFilter,
         ModelFilter,
         SpentFilter,
@@ -265,6 +267,7 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
         if with_words:
             reading.note(request, reading.What.EXPORT, batch)
         add_up(batch)
+        scores = exported(batch, form, with_names=with_names)
         for c in batch:
             row = {
                 "id": str(c.uuid),
@@ -274,6 +277,7 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
                 "messages": c.message_count,
                 "errors": c.error_count,
                 "thumbs_down": c.down_count,
+                "scores": scores.get(c.pk, []),
                 "tokens": c.total.tokens,
                 "cost": [f"{cost:f} {code}" for code, cost in sorted(c.total.costs.items())],
                 "unknown_calls": max(c.total.unknown, c.total.unknown_cost),
@@ -362,7 +366,9 @@ class ConversationAdmin(Exporting, ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, row: Conversation) -> dict[str, Any]:
         reading.note(request, reading.What.TRANSCRIPT, [row])
         with_deleted = reading.may_see_deleted(request)
-        found = transcript.of(row, request.GET.get("p", ""), with_deleted=with_deleted)
+        found = transcript.of(
+            row, request.GET.get("p", ""), with_deleted=with_deleted, scores=Scores(request)
+        )
         return {
             "conversation": row,
             "origin": _origin(row, with_deleted=with_deleted),

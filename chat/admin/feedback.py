@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.contrib import messages as notices
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -15,14 +14,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Feedback, Message, Score
+from chat.models import Feedback, Message
 from chat.rendering.thread import shown
 
 from . import reading
 from .filters import DaysFilter
 from .read_only import ReadOnlyAdmin
-
-SCORE_FROM, SCORE_TO = -100, 100
+from .scores import Scores
 
 
 class DoneFilter(admin.SimpleListFilter):
@@ -43,44 +41,20 @@ class DoneFilter(admin.SimpleListFilter):
 
 
 class VerdictForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A verdict, a note, whether it is done, and one named score for the reply."""
+    """A verdict, a note, whether it is done."""
 
     is_done = forms.BooleanField(label=gettext_lazy("Done"), required=False)
-    score_name = forms.CharField(
-        label=gettext_lazy("Score for"),
-        max_length=50,
-        required=False,
-        widget=forms.TextInput(attrs={"list": "score-names", "autocomplete": "off"}),
-    )
-    score_value = forms.IntegerField(
-        label=gettext_lazy("Score"), min_value=SCORE_FROM, max_value=SCORE_TO, required=False
-    )
 
     class Meta:
         model = Feedback
         fields = ("verdict", "note")
         widgets = {"note": forms.Textarea(attrs={"rows": 3})}
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        name, value = cleaned.get("score_name"), cleaned.get("score_value")
-        if bool(name) != (value is not None) and "score_value" not in self.errors:
-            self.add_error("score_value", _("A score has a name and a number."))
-        return cleaned
-
-    @transaction.atomic
     def keep(self, reviewer: Any) -> None:
         row, sent = self.instance, self.cleaned_data
         row.reviewer = reviewer
         row.done_at = (row.done_at or timezone.now()) if sent["is_done"] else None
         row.save(update_fields=["verdict", "note", "reviewer", "done_at"])
-        if sent["score_name"]:
-            Score.objects.update_or_create(
-                message=row.message,
-                name=sent["score_name"],
-                reviewer=reviewer,
-                defaults={"value": sent["score_value"]},
-            )
 
 
 @admin.register(Feedback)
@@ -133,10 +107,7 @@ class FeedbackAdmin(ReadOnlyAdmin):
             "feedback": row,
             "thread": shown(pair.order_by("pk"), is_read_only=True),
             "conversation": conversation,
-            "scores": row.message.scores.select_related("reviewer"),
-            "score_names": Score.objects.order_by("name")
-            .values_list("name", flat=True)
-            .distinct()[:50],
+            "scores": Scores(request).of(row.message),
             "form": VerdictForm(
                 instance=row, initial={"is_done": row.done_at is not None}, label_suffix=""
             ),

@@ -34,13 +34,15 @@ TOPICS = (
     "read_log",
     "retention",
     "holds",
+    "scores",
     "erasures",
 )
 # By what staff do most. What the list of generations shows has a name of its own.
 ORDER = (
     *("Conversation", "Feedback", "Generation", "Call", "Budget", "User", "Group"),
     *("Invitation", "AccountPolicy", "IdentityProvider"),
-    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog", "Retention", "Hold", "Erasure"),
+    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog"),
+    *("Scale", "Retention", "Hold", "Erasure"),
 )
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from chat.models import Conversation, Feedback, Generation, Message
@@ -14,6 +15,7 @@ from chat.rendering.thread import Shown, shown
 
 from .calls import CallShown, seconds
 from .figures import Total
+from .scores import OfReply, Scores
 
 MESSAGES_A_PAGE = 100
 PROBLEMS_LISTED = 20
@@ -37,6 +39,8 @@ class Entry:
     versions: list[Version]
     begins_branch: bool
     forks_from: str
+    scores: OfReply
+    href: str
 
     @property
     def times(self) -> list[tuple[str, str]]:
@@ -53,13 +57,15 @@ class Entry:
         return [(name, told) for name, at in moments if (told := seconds(since, at))]
 
 
-def of(conversation: Conversation, page: str, *, with_deleted: bool) -> dict[str, Any]:
+def of(
+    conversation: Conversation, page: str, *, with_deleted: bool, scores: Scores
+) -> dict[str, Any]:
     """The template's context: one page of entries, and what the whole adds up to."""
     tree = Tree(conversation, with_deleted=with_deleted)
     here = Paginator(tree.order, MESSAGES_A_PAGE).get_page(page)
     rows = conversation.messages.filter(pk__in=here.object_list).for_display()
-    rows = rows.prefetch_related("calls__price", "revisions")
-    entries = {m.row.pk: tree.entry(m) for m in shown(rows, is_read_only=True)}
+    rows = rows.prefetch_related("calls__price", "revisions", "scores__reviewer")
+    entries = {m.row.pk: tree.entry(m, scores) for m in shown(rows, is_read_only=True)}
     problems = [pk for pk in tree.order if tree.nodes[pk].is_problem]
     return {
         # A message may have been erased since the tree was read.
@@ -99,6 +105,7 @@ class Tree:
     """All messages of a conversation, without their text: the current branch, then the others."""
 
     def __init__(self, conversation: Conversation, *, with_deleted: bool) -> None:
+        self.conversation_href = reverse("admin:chat_conversation_change", args=[conversation.pk])
         messages = conversation.messages.order_by("id")
         rows = (messages if with_deleted else messages.filter(deleted_at=None)).values_list(
             *("id", "uuid", "parent_id", "current", "status"),
@@ -142,7 +149,7 @@ class Tree:
             label = str(Feedback.Rating.DOWN.label)
         return {"href": self.href(pk), "label": label}
 
-    def entry(self, m: Shown) -> Entry:
+    def entry(self, m: Shown, scores: Scores) -> Entry:
         node = self.nodes[m.row.pk]
         place = self._places[node.pk]
         follows = self.order[place - 1] if place else None
@@ -159,4 +166,6 @@ class Tree:
             versions if len(versions) > 1 else [],
             begins_branch=not node.current and follows != node.parent,
             forks_from=self.href(node.parent) if node.parent else "",
+            scores=scores.of(m.row),
+            href=self.conversation_href + self.href(node.pk),
         )

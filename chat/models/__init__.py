@@ -12,7 +12,7 @@ from .commands import Command
 from .conversations import Conversation, Message
 from .day_tallies import DayTally, FirstToken
 from .erasure import Backup, Erasure
-from .feedback import Feedback, Score
+from .feedback import Feedback, Scale, Score
 from .generations import Call, Generation
 from .holds import Hold
 from .identities import Identity, IdentityProvider
@@ -64,6 +64,7 @@ __all__ = [
     "RecoveryCode",
     "Retention",
     "Revision",
+    "Scale",
     "Score",
     "SecondFactor",
     "Tally",

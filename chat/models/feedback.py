@@ -74,8 +74,40 @@ class Feedback(models.Model):
         Message.objects.filter(pk=message.pk).update(version=version)
 
 
+class Scale(models.Model):
+    """What replies are scored by: a name with numbers from low to high, or with labels.
+
+    A label's value is its place, so labels are added at the end and reworded, never reordered.
+    """
+
+    name = models.CharField(_("name"), max_length=50, unique=True)
+    meaning = models.CharField(_("meaning"), max_length=200, blank=True)
+    low = models.SmallIntegerField(_("lowest"), default=1)
+    high = models.SmallIntegerField(_("highest"), default=5)
+    labels = models.JSONField(_("labels"), default=list, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = _("scale")
+        verbose_name_plural = _("scales")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def options(self) -> list[tuple[int, str]]:
+        """Each value that may be given, and how it is told."""
+        if self.labels:
+            return [(value, str(label)) for value, label in enumerate(self.labels)]
+        return [(value, str(value)) for value in range(self.low, self.high + 1)]
+
+    def told(self, value: int) -> str:
+        """A value that the scale no longer has is told as a number."""
+        return dict(self.options).get(value, str(value))
+
+
 class Score(models.Model):
-    """A reviewer's number for a reply under a name of their own, such as 'accuracy'."""
+    """What a reviewer gave a reply on a scale, each their own; it outlives the scale."""
 
     message = models.ForeignKey(Message, models.CASCADE, related_name="scores")
     name = models.CharField(_("name"), max_length=50)
@@ -87,6 +119,7 @@ class Score(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        indexes = [models.Index(fields=["name", "value"], name="score_values")]
         constraints = [
             models.UniqueConstraint(fields=["message", "name", "reviewer"], name="score_once")
         ]
@@ -95,3 +128,19 @@ class Score(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value}"
+
+    @classmethod
+    @transaction.atomic
+    def give(cls, message: Message, reviewer: Any, given: dict[str, int | None]) -> None:
+        """Keep a reviewer's values by the names of their scales; None takes one back."""
+        mine = cls.objects.filter(message=message, reviewer=reviewer)
+        for name, value in given.items():
+            if value is None:
+                mine.filter(name=name).delete()
+            elif not mine.filter(name=name, value=value).exists():
+                mine.update_or_create(
+                    message=message,
+                    reviewer=reviewer,
+                    name=name,
+                    defaults={"value": value, "created_at": timezone.now()},
+                )
