@@ -111,9 +111,9 @@ def test_a_page_that_outgrew_a_fresh_one_lets_go_of_its_oldest(
     for number in (1, 2):
         gateway.reply(*in_pieces(RICH, 100))
         ask(page, f"One more, {number}")
+        expect(page.locator("article").nth(-2)).to_contain_text(f"One more, {number}")
         ended = page.locator("[data-role=assistant][data-status=complete]:last-child")
         expect(ended).to_contain_text("The last words.")
-        expect(page.locator("article").nth(-2)).to_contain_text(f"One more, {number}")
     expect(page.locator("article")).to_have_count(20)
     expect(page.locator("#earlier a")).to_have_count(1)
     assert_a_fresh_load_is_the_same(page)

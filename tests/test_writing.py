@@ -58,7 +58,7 @@ def test_5_7_shift_enter_breaks_the_line_and_ctrl_enter_sends(gateway, page):
 def test_5_7_over_a_slow_network_a_send_is_seen_to_be_on_its_way_and_goes_once(gateway, page):
     live(page)
     held: list[Route] = []
-    page.route("**/messages/", held.append)
+    page.route("**/messages/", lambda route: held.append(route))
     ask(page, "A long way")
     ring = "e => getComputedStyle(e, '::before').content"
     expect(page.locator("#composer.htmx-request [name=send]")).to_have_count(1)
