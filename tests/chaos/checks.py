@@ -119,7 +119,7 @@ def _check_calls(r: Round, reply: Reply) -> None:
     )
     if len(generations) != 1 or generations[0][0] not in ENDED or not generations[0][1]:
         r.breaks("D4", f"generations of {reply.token}: {generations}")
-    asked = [c for c in r.world.gateway.calls if reply.token in c.prompt]
+    asked = [call for call in r.world.gateway.calls if reply.is_asked_by(call)]
     planned = 2 if reply.is_busy_first else 1
     if len(asked) > planned:
         r.breaks("D4", f"the gateway was called {len(asked)} times for {reply.token}")

@@ -122,8 +122,12 @@ class Reply:
             gateway.script(head, refusal, when=self._is_asked)
         gateway.script(*self._steps(go, now), when=self._is_asked)
 
+    def is_asked_by(self, call: Call) -> bool:
+        """A question that got no words stands before the next one, in one turn with it."""
+        return call.prompt.endswith(self.question)
+
     def _is_asked(self, call: Call) -> bool:
-        if self.token not in call.prompt:
+        if not self.is_asked_by(call):
             return False
         self.calls.append(call)
         return True

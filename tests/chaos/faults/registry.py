@@ -84,7 +84,11 @@ def _may_meet(one: Fault, other: Fault) -> bool:
     groups = {one.group, other.group}
     if one.group == other.group or groups in APART:
         return False
-    if "command" in groups and groups & {"process", "database", "redis"}:
+    # Commands don't pass the network that is cut, but they do pass nginx.
+    proxy_goes = any(each.name.startswith("nginx") for each in (one, other))
+    if "reader" in groups and proxy_goes:
+        return False
+    if "command" in groups and (proxy_goes or groups & {"process", "database", "redis"}):
         command = one if one.group == "command" else other
         return command.name in PATIENT
     return True
