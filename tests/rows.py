@@ -12,7 +12,8 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, Generation, Message, User
-from chat.models.generations import CallEnd, Checkpoint, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Checkpoint, Outcome
 
 T = TypeVar("T")
 COMPLETE = Outcome("complete", finish_reason="stop")

@@ -32,7 +32,8 @@ from chat.models import (
     User,
     erasure,
 )
-from chat.models.generations import CallEnd, Checkpoint, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Checkpoint, Outcome
 from chat.models.people import ROLES
 
 pytestmark = pytest.mark.django_db

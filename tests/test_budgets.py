@@ -26,7 +26,8 @@ from chat.models import (
 )
 from chat.models.allowances import LEAST_REPLY_TOKENS
 from chat.models.budgets import OverBudget, Refusal, Weight
-from chat.models.generations import CallEnd, Outcome, TooManyRequests
+from chat.models.calls import CallEnd
+from chat.models.generations import Outcome, TooManyRequests
 from chat.models.removal import remove
 from chat.replies import weights
 from tests.rows import COMPLETE, ask, at_once, finish, fresh, gateway, person, save

@@ -12,8 +12,8 @@ from django.db.models import Sum
 
 from chat.models import Call, DayTally, FirstToken, User
 from chat.models.budgets import Weight
+from chat.models.calls import CallEnd
 from chat.models.day_tallies import MAX_MS, cut
-from chat.models.generations import CallEnd
 from tests.rows import answer, ask, gateway
 
 pytestmark = pytest.mark.django_db

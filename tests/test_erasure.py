@@ -35,8 +35,8 @@ from chat.models import (
     erasure,
 )
 from chat.models.budgets import Weight
+from chat.models.calls import CallEnd
 from chat.models.conversations import Held
-from chat.models.generations import CallEnd
 from chat.models.read_log import Seen
 from tests.rows import answer, ask, claim, finish, fresh, person
 from tests.script import Hang, Reasoning, usage_of

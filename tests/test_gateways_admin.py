@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, LanguageModel, Message, User
 from chat.models.budgets import Weight
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.people import ROLES
 from chat.rendering.export import as_json
 from tests import rows

@@ -4,8 +4,9 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from chat.models import Call, Conversation, Generation
+from chat.models.calls import CallEnd
 from chat.models.conversations import Conflict
-from chat.models.generations import CallEnd, Outcome
+from chat.models.generations import Outcome
 from chat.replies.branch import cut_usage
 from tests import rows
 from tests.rows import COMPLETE, answer, ask, at_once, claim, finish, fresh, save

@@ -17,7 +17,8 @@ from django.utils import timezone
 
 from chat.models import Call, Conversation, DayTally, Generation, Tally, User
 from chat.models.budgets import Weight
-from chat.models.generations import CallEnd, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Outcome
 from chat.models.money import NANO
 from chat.rendering.export import as_json
 from chat.rendering.usage import of_conversation

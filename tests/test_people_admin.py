@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Generation, LanguageModel, User
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.language_models import NoAccess, destination
 from chat.models.people import ROLES
 from tests import rows

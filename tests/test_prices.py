@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.models import Call, Gateway, Price, known_prices
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.money import NANO, nano
 from chat.models.prices import Billable, billable
 from chat.rendering.usage import of_calls

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from chat.models import Balance, Call, DayTally, Gateway, User
 from chat.models.budgets import Weight
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.replies import reconcile
 from tests import rows
 

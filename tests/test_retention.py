@@ -28,8 +28,9 @@ from chat.models import (
     search,
 )
 from chat.models.budgets import Weight
+from chat.models.calls import CallEnd
 from chat.models.conversations import Held
-from chat.models.generations import CallEnd, Outcome
+from chat.models.generations import Outcome
 from tests.rows import answer, ask, at_once, claim, finish, fresh, grow, person, save
 
 pytestmark = pytest.mark.django_db

@@ -25,7 +25,7 @@ from chat.models import (
     Retention,
     User,
 )
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.people import ROLES
 from tests.rows import answer, ask, person
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Feedback, ReadLog, User
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.read_log import Seen
 from tests.rows import answer, ask, gateway, person
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from chat.models import Call, DayTally, FirstToken, Gateway, Rate, User
 from chat.models.budgets import Weight
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.people import ROLES
 from tests import rows
 

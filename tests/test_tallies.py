@@ -7,7 +7,8 @@ from django.core.management import CommandError, call_command
 
 from chat.models import Call, Tally
 from chat.models.budgets import Weight
-from chat.models.generations import CallEnd, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Outcome
 from tests.rows import answer, ask, claim, finish, gateway
 
 pytestmark = pytest.mark.django_db

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Allowance, Budget, User
-from chat.models.generations import NANO
+from chat.models.money import NANO
 from chat.models.read_log import pseudonym
 
 from . import reading

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat.models import Call
-from chat.models.generations import Confidence
+from chat.models.calls import Confidence
 from chat.models.search import TooSlow, in_time
 from chat.rendering.usage import TOKENS
 

@@ -12,7 +12,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from chat.models import Price, Tally
-from chat.models.generations import NANO, Confidence
+from chat.models.calls import Confidence
+from chat.models.money import NANO
 
 # Of a call that failed before anything came, no usage was to be expected.
 USED_SOMETHING = Q(error_kind="") | Q(first_delta_at__isnull=False)

@@ -7,17 +7,19 @@ from .language_models import Favourite, LanguageModel  # isort: skip
 from .allowances import Allowance
 from .balances import Balance
 from .budgets import Budget
+from .calls import Call
 from .charges import Charge
 from .commands import Command
-from .conversations import Conversation, Message
+from .conversations import Conversation
 from .day_tallies import DayTally, FirstToken
 from .erasure import Backup, Erasure
 from .feedback import Feedback, Scale, Score
-from .generations import Call, Generation
+from .generations import Generation
 from .holds import Hold
 from .identities import Identity, IdentityProvider
 from .invitations import AccountPolicy, Invitation
 from .logins import LoginAttempt
+from .messages import Message
 from .notices import Notice
 from .passkeys import Passkey
 from .pictures import Picture

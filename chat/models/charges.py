@@ -20,7 +20,8 @@ from .notices import Notice
 from .uses import of_ended
 
 if TYPE_CHECKING:
-    from .generations import Call, Generation
+    from .calls import Call
+    from .generations import Generation
     from .people import User
 
 # Estimates of a prompt are up to a fifth too low.
@@ -167,7 +168,7 @@ class Charge(models.Model):
     @classmethod
     def settle_left(cls) -> None:
         """Close what a process of an older version, or a deletion, left open."""
-        from .generations import Call
+        from .calls import Call
 
         is_open = cls.objects.filter(is_open=True)
         left = Call.objects.filter(pk__in=is_open.values("call"), ended_at__isnull=False)
@@ -182,7 +183,7 @@ class Charge(models.Model):
     @classmethod
     def rebuild(cls) -> None:
         """Let charges say what their calls do, and allowances what their charges add up to."""
-        from .generations import Call
+        from .calls import Call
 
         cls.settle_left()
         called = Call.objects.filter(pk=OuterRef("call"))

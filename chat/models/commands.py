@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
-from .conversations import Message
+from .messages import Message
 
 KEPT = timedelta(days=7)
 

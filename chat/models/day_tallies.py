@@ -17,7 +17,7 @@ from .gateways import MAX_MODEL_NAME
 from .tallies import SUMS, counts
 
 if TYPE_CHECKING:
-    from .generations import Call
+    from .calls import Call
 
 _MS = timedelta(milliseconds=1)
 # Ten hours and more are told as ten hours.

@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import removal, residue
+from .calls import Call
 from .conversations import Held
-from .generations import Call, Generation
+from .generations import Generation
 from .holds import Hold, alone
 from .invitations import Invitation
 from .logins import LoginAttempt

@@ -7,7 +7,7 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .conversations import Message
+from .messages import Message
 
 MAX_COMMENT_CHARS = 2_000
 

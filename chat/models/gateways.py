@@ -28,7 +28,7 @@ class GatewayQuerySet(models.QuerySet["Gateway"]):
 
     def with_spending(self) -> "GatewayQuerySet":
         """With `spent_nano`: what the calls of the last week cost, in the gateway's own currency."""
-        from .generations import Call
+        from .calls import Call
 
         calls = Call.objects.filter(
             gateway=OuterRef("pk"),

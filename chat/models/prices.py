@@ -19,7 +19,7 @@ from .gateways import MAX_MODEL_NAME, Gateway
 from .money import MAX_NANO, NANO, MoneyField, nano
 
 if TYPE_CHECKING:
-    from .generations import Call, CallEnd
+    from .calls import Call, CallEnd
 
 _MILLION = 10**6
 

@@ -10,9 +10,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import search
-from .conversations import Conversation, Message
+from .calls import Call
+from .conversations import Conversation
 from .feedback import Feedback, Score
-from .generations import Call, Generation
+from .generations import Generation
+from .messages import Message
 from .pictures import Picture
 from .revisions import Revision
 

@@ -18,9 +18,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import removal
-from .conversations import Conversation, Message
+from .conversations import Conversation
 from .generations import Generation
 from .holds import alone, holding
+from .messages import Message
 from .people import User
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import search
-from .conversations import Conflict, Conversation, Message
+from .conversations import Conflict, Conversation
+from .messages import Message
 from .pictures import Picture
 
 BATCH = 500

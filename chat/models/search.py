@@ -61,7 +61,7 @@ def conversations(query: str, limit: int = 1_000) -> dict[int, int | None]:
     """Where the newest messages and titles that hold all words are: conversation to its newest
     message found, or None where that is the title. Raises TooSlow.
     """
-    from .conversations import Message
+    from .messages import Message
 
     wanted = terms(query)
     if not wanted:
@@ -80,7 +80,7 @@ def passages(query: str, messages: Iterable[int]) -> dict[int | None, list[Piece
 
 
 def _hits(pks: Sequence[int], wanted: Sequence[Term]) -> list[Hit]:
-    from .conversations import Message
+    from .messages import Message
 
     rows = Message.objects.filter(pk__in=pks, **_FINDABLE)
     found = {row[0]: row for row in rows.values_list("pk", "conversation", "text")}
@@ -99,7 +99,7 @@ def _title_hits(pks: Sequence[int], wanted: Sequence[Term]) -> list[Hit]:
 
 def put_messages(pks: Iterable[int]) -> None:
     """Have these messages found by what they say now, or not at all where they may not be."""
-    from .conversations import Message
+    from .messages import Message
 
     pks = list(pks)
     _remove(pks)
@@ -119,7 +119,7 @@ def put_titles(pks: Iterable[int]) -> None:
 
 def forget_conversations(pks: Iterable[int]) -> None:
     """Take out their titles and all their messages."""
-    from .conversations import Message
+    from .messages import Message
 
     for pk in pks:
         _remove([-pk, *Message.objects.filter(conversation=pk).values_list("pk", flat=True)])
@@ -127,7 +127,8 @@ def forget_conversations(pks: Iterable[int]) -> None:
 
 def rebuild() -> int:
     """Index everything anew; returns how many texts there are to be found."""
-    from .conversations import Conversation, Message
+    from .conversations import Conversation
+    from .messages import Message
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM chat_search")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models, transaction
 from django.db.models import F
 
-from .conversations import Conversation, Message
+from .conversations import Conversation
 from .gateways import MAX_MODEL_NAME
+from .messages import Message
 
 if TYPE_CHECKING:
-    from .generations import Call
+    from .calls import Call
 
 _KEYS = ("gateway_slug", "model", "currency")
 # Of a call that failed before anything came, no usage was to be expected.

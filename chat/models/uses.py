@@ -8,7 +8,7 @@ from chat.replies.estimates import estimate_tokens
 from .prices import Billable, Price, billable
 
 if TYPE_CHECKING:
-    from .generations import Call
+    from .calls import Call
 
 # A call that ended so may have been read and billed, though nothing of an answer came.
 _UNTOLD = ("timeout", "crash", "restart")

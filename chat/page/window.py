@@ -13,7 +13,7 @@ from django.db.models import Subquery
 from django.http import HttpRequest
 
 from chat.models import Conversation, Message
-from chat.models.conversations import MessageQuerySet
+from chat.models.messages import MessageQuerySet
 from chat.rendering.thread import shown
 
 MESSAGES = 20

@@ -8,7 +8,8 @@ from decimal import Decimal
 from django.db.models import Count, Q, Sum
 
 from chat.models import Call, Conversation
-from chat.models.generations import NANO, Confidence
+from chat.models.calls import Confidence
+from chat.models.money import NANO
 
 TOKENS = (
     "prompt_tokens",

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from chat.models.generations import CallEnd, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Outcome
 from chat.models.money import nano
 from chat.upstream.client import Client, Endpoint, Opened
 from chat.upstream.errors import GatewayError

@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 
 from chat.models import Call, Gateway, User
 from chat.models.budgets import OverBudget
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.models.language_models import first_listed
 from chat.upstream.client import Client, End, Endpoint
 from chat.upstream.errors import GatewayError

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from chat.models.generations import CallEnd, Checkpoint, Generation, Outcome
+from chat.models.calls import CallEnd
+from chat.models.generations import Checkpoint, Generation, Outcome
 
 logger = logging.getLogger(__name__)
 INTERVAL_S = 0.2

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from chat.models import Call
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.upstream.client import Client, Endpoint
 from chat.upstream.errors import GatewayError
 

@@ -13,8 +13,8 @@ from django.db.models.functions import RowNumber, TruncDate
 from django.utils import timezone
 
 from chat.models import Balance, Call, Gateway
+from chat.models.calls import CallEnd
 from chat.models.day_tallies import day_of
-from chat.models.generations import CallEnd
 from chat.models.money import NANO
 from chat.upstream.client import Client
 from chat.upstream.endpoint import Endpoint

@@ -30,7 +30,8 @@ from chat.models import (
     bells,
 )
 from chat.models.budgets import OverBudget, Weight
-from chat.models.generations import CallEnd, Outcome, over_budget
+from chat.models.calls import CallEnd
+from chat.models.generations import Outcome, over_budget
 from chat.models.language_models import askable, first_listed, stand_ins
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s

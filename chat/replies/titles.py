@@ -8,7 +8,7 @@ from django.conf import settings
 
 from chat.models import Call, Conversation, LanguageModel, Message
 from chat.models.budgets import OverBudget
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from chat.upstream.client import Client, Endpoint
 from chat.upstream.errors import GatewayError
 
