@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Download, Page, expect
+from playwright.sync_api import Download, Page, Route, expect
 
 REPLY = "[data-role=assistant]:last-child"
 LONG_LINE = "word = " + " + ".join(f"'part {n}'" for n in range(60))
@@ -73,6 +73,26 @@ def test_5_2_code_is_saved_under_the_ending_of_its_language(gateway, owner, page
     download = saved(page, "[name=save-code]")
     assert download.suggested_filename == name
     assert content(download) == "x = «да»\n".encode()
+
+
+def test_5_2_the_tools_come_though_the_way_to_them_was_cut(gateway, page, complaints):
+    complaints[0].allow("net::ERR_FAILED")
+    asked = []
+
+    def cut(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) < 3:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/tools*.js", cut)
+    gateway.reply(CODE)
+    page.goto("/")
+    page.locator("#text").fill("Show me")
+    page.locator("#text").press("Enter")
+    expect(page.locator(REPLY).locator("[name=save-code]")).to_have_count(1)
+    assert len(asked) > 2
 
 
 def test_5_2_long_lines_wrap_in_all_code_and_stay_so(gateway, owner, page):

@@ -3,6 +3,7 @@
 const messages = document.getElementById("messages")
 const announcer = document.getElementById("announcer")
 const DONE_MS = 1500
+const RETRY_MS = 1000
 // What belongs to this page, and what only groups.
 const OURS = "button, .code-head, .table-tools, .link-host"
 const GROUPS = ".block, .code, .table"
@@ -59,13 +60,17 @@ messages.addEventListener("click", (event) => {
   copy(button, message(button))
 })
 
-// The tools of code and tables come with the first of these.
-function bringTools() {
+// The tools of code and tables come with the first of these, however often the way to them is cut:
+// a browser never asks again for a module that did not come, so it is asked for once it is here.
+async function bringTools() {
   if (!messages.querySelector(".code, .table")) return
   watching.disconnect()
   const script = document.createElement("script")
   script.type = "module"
   script.src = document.getElementById("code-tools").dataset.script
+  while (!(await fetch(script.src).then((answer) => answer.ok, () => false))) {
+    await new Promise((resume) => setTimeout(resume, RETRY_MS))
+  }
   document.head.append(script)
 }
 
