@@ -60,22 +60,27 @@ messages.addEventListener("click", (event) => {
   copy(button, message(button))
 })
 
-// The tools of code and tables come with the first of these, however often the way to them is cut:
-// a browser never asks again for a module that did not come, so it is asked for once it is here.
-async function bringTools() {
+// The tools of code and tables come with the first of these, however often the way to them is cut.
+function watchForTools() {
   if (!messages.querySelector(".code, .table")) return
   watching.disconnect()
+  bringTools(document.getElementById("code-tools").dataset.script)
+}
+
+function bringTools(address, failures = 0) {
   const script = document.createElement("script")
   script.type = "module"
-  script.src = document.getElementById("code-tools").dataset.script
-  while (!(await fetch(script.src).then((answer) => answer.ok, () => false))) {
-    await new Promise((resume) => setTimeout(resume, RETRY_MS))
+  // A browser asks for a module that did not come never again, unless its address is another one.
+  script.src = failures ? `${address}?${failures}` : address
+  script.onerror = () => {
+    script.remove()
+    setTimeout(bringTools, RETRY_MS, address, failures + 1)
   }
   document.head.append(script)
 }
 
-const watching = new MutationObserver(bringTools)
+const watching = new MutationObserver(watchForTools)
 watching.observe(messages, { childList: true, subtree: true })
-bringTools()
+watchForTools()
 
 document.addEventListener("potok:copy", ({ target, detail }) => copy(target, detail))
