@@ -111,8 +111,8 @@ def test_d3_a_page_whose_connection_froze_for_ten_minutes_shows_the_row_two_seco
 def test_d3_a_reader_that_never_acknowledges_is_let_go_after_thirty_seconds(owner, gateway):
     gateway.reply(WORDS)
     conversation = owner.send("Talk")
+    began = time.monotonic()  # the first frame is one that it should acknowledge
     with owner.socket() as deaf, Tab(owner, conversation) as other:
-        began = time.monotonic()
         deaf.say({"watch": {"protocol": 1, "conversation": conversation, "version": 0}})
         with suppress(ConnectionClosed):
             while True:

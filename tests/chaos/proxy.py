@@ -65,12 +65,16 @@ class Proxy:
         if self.is_refusing:
             _reset(writer)
             return
-        await self._flowing.wait()
         try:
+            begun = await self._until_thawed(reader)
+            if begun is None:
+                writer.close()
+                return
             up = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             _reset(writer)
             return
+        up[1].write(begun)
         pair = (writer, up[1])
         self._pairs.add(pair)
         try:
@@ -84,6 +88,24 @@ class Proxy:
             self._pairs.discard(pair)
             for end in pair:
                 end.close()
+
+    async def _until_thawed(self, reader: asyncio.StreamReader) -> bytes | None:
+        """What was said meanwhile; None of a client that gave up, as nothing of it would arrive."""
+        said = b""
+        flowing = asyncio.create_task(self._flowing.wait())
+        try:
+            while not self._flowing.is_set():
+                heard = asyncio.create_task(reader.read(PIECE_BYTES))
+                await asyncio.wait({flowing, heard}, return_when=asyncio.FIRST_COMPLETED)
+                if not heard.done():
+                    heard.cancel()
+                elif piece := heard.result():
+                    said += piece
+                else:
+                    return None
+        finally:
+            flowing.cancel()
+        return said
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while True:
