@@ -278,6 +278,7 @@ def seen(text: str) -> list[str]:
         ("```python\nx = 1\n```\n", "`"),
         ("| a | b |\n|---|---|\n| **c** | `d` |\n", "|-*`"),
         ("so $x_1^2$ and \\(a_b\\) and \\[c_d\\]\n\n$$\ne_f\n$$\n", "$\\"),
+        ("so\n\n$$\na_1\n+ b_1\n$$\n\nand\n\\[\n- c\n\\]\nit is", "$\\"),
         ("a rule\n\n---\n\nand <https://example.com/x> too", "-<>"),
     ],
 )
@@ -337,6 +338,65 @@ def test_finished_blocks_stay_as_they_are(name: str) -> None:
         for patch in growing.grow(character):
             assert patch.index >= size - 2
         size = len(growing.blocks)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("A *bold", "A bold"),
+        ("A **bold and *more", "A bold and more"),
+        ("A **bold** **", "A bold"),
+        ("some `code", "some code"),
+        ("~~gone", "gone"),
+        ("[a link](https://exa", "a link"),
+        ("see [the end", "see the end"),
+        ("- one\n- **two", "onetwo"),
+        ("- one\n- ", "one"),
+        ("> quoted **text", "quoted text"),
+        ("## A *heading", "A heading"),
+        ("| a | **b", "ab"),
+        ("| a | b |\n|--", "ab"),
+        ("$$\na_1\n- b", "a_1\n- b"),
+        ("Title\n--", "Title"),
+    ],
+)
+def test_a_text_that_is_cut_ends_as_it_was_shown(text: str, shown: str) -> None:
+    """On the page that it grew in, and on one that is loaded afresh."""
+    growing, page = grown(list(text))
+    page.apply(growing.finish(is_cut=True))
+    assert page.text == shown
+    assert growing.blocks == render(text, is_cut=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["One\n\n42", "One\n\n2020.", "It costs $5", "2 * 3", "snake_case", "[a]:", "-", "**", "a ~ b"],
+)
+def test_what_may_be_words_is_kept_where_a_text_is_cut(text: str) -> None:
+    assert render(text, is_cut=True) == render(text)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_cut_at_any_place_keeps_its_words_and_its_blocks(name: str) -> None:
+    text = TEXTS[name]
+    for cut in range(len(text)):
+        whole, ended = render(text[:cut]), render(text[:cut], is_cut=True)
+        assert [block.html for block in ended[:-1]] == [b.html for b in whole[: len(ended) - 1]]
+        assert not text[:cut].strip() or not whole or ended
+        seen = "".join(tree(block.html).text for block in ended)
+        at_first = "".join(tree(block.html).text for block in whole)
+        begun = re.sub(r"\]\([^)]*|\]\[[^\]]*\Z", "", text[:cut])
+        for word in words(at_first):
+            assert word in seen or word not in words(begun), (text[:cut], seen)
+
+
+@given(st.lists(fragments, max_size=40))
+def test_any_markup_that_is_cut_renders_the_same_by_itself_and_grown(parts: list[str]) -> None:
+    text = "".join(parts)
+    growing, page = grown(parts)
+    page.apply(growing.finish(is_cut=True))
+    assert growing.blocks == render(text, is_cut=True)
+    assert page.html == [block.html for block in growing.blocks]
 
 
 def test_a_link_definition_that_comes_late_takes_effect_at_the_end_alone() -> None:

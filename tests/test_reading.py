@@ -130,6 +130,28 @@ def test_5_1_nothing_unclosed_is_ever_seen_as_raw_markup(gateway, page, text):
     assert [each for each in shown if RAW.search(each)] == []
 
 
+CUT = "So **far and *no further"
+
+
+@pytest.mark.parametrize("ending", ["stopped", "interrupted", "complete"])
+def test_5_1_what_is_open_where_a_reply_is_cut_is_closed_for_good(gateway, page, ending):
+    gate = gateway.gate()
+    end = {"stopped": [gate], "interrupted": [Drop()], "complete": []}[ending]
+    gateway.reply(Reasoning("Hm"), CUT[:4], CUT[4:], *end, finish="length")
+    live(page)
+    ask(page)
+    if ending == "stopped":
+        expect(body(page)).to_contain_text("no further")
+        page.locator(f"{REPLY} [name=stop]").click()
+    page.locator(f"{REPLY}[data-status={ending}]").wait_for()
+    assert body(page).inner_text() == "So far and no further"
+    expect(body(page).locator("strong em")).to_have_text("no further")
+    lived = messages(page)
+    page.reload()
+    page.locator(f"{REPLY}[data-status={ending}]").wait_for()
+    assert messages(page) == lived
+
+
 def test_5_1_blocks_that_are_finished_are_not_touched(gateway, page):
     first, second = gateway.gate(), gateway.gate()
     gateway.reply("One *paragraph*.\n\nTwo", first, " goes on.\n\n[late]: https://x.org\n", second)

@@ -203,8 +203,10 @@ def thinned(frames: list[Frame], length_ms: int) -> list[Frame]:
 
 
 def _steps(message: Message, frames: list[Frame], marks: list[Mark]) -> Iterator[Step]:
-    reasoning = _Part(f"m-{message.uuid}-rb", message.reasoning)
-    body = _Part(f"m-{message.uuid}-b", message.text)
+    is_cut = message.is_cut
+    without_text = is_cut and not message.text
+    reasoning = _Part(f"m-{message.uuid}-rb", message.reasoning, is_cut=without_text)
+    body = _Part(f"m-{message.uuid}-b", message.text, is_cut=is_cut)
     before = Frame(0, 0, 0)
     waiting = [mark for mark in marks if mark.kind != "start" or mark.at_ms]
     for number, frame in enumerate(frames, 1):
@@ -223,8 +225,8 @@ def _steps(message: Message, frames: list[Frame], marks: list[Mark]) -> Iterator
 class _Part:
     """Reasoning or text while it grows, and which of its blocks each step changes."""
 
-    def __init__(self, prefix: str, text: str) -> None:
-        self._prefix, self._text = prefix, text
+    def __init__(self, prefix: str, text: str, *, is_cut: bool) -> None:
+        self._prefix, self._text, self._is_cut = prefix, text, is_cut
         self._growing = Growing()
         self._length = 0
         self.shown: list[str] = []
@@ -233,7 +235,10 @@ class _Part:
         if length > self._length:
             self._growing.grow(self._text[self._length : length])
             self._length = length
-        now = [block.html for block in (render(self._text) if is_last else self._growing.blocks)]
+        blocks = self._growing.blocks
+        if is_last:
+            blocks = render(self._text, is_cut=self._is_cut)
+        now = [block.html for block in blocks]
         changed = [
             Block(f"{self._prefix}-{n}", safe(html))
             for n, html in enumerate(now)

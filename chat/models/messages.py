@@ -329,6 +329,16 @@ class Message(models.Model):
         return ahead is not None and ahead.status not in (self.Status.QUEUED, self.Status.COMPLETE)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether its text was broken off where it ends."""
+        if not self.is_reply or self.is_open or self.edited_at:
+            return False
+        if self.status != self.Status.COMPLETE:
+            return True
+        cut_short = ("length", "content_filter")
+        return self.generation is not None and self.generation.finish_reason in cut_short
+
+    @property
     def can_continue(self) -> bool:
         """Cut short with something to go on from."""
         if not (self.is_reply and self.text and self.generation):

@@ -54,6 +54,7 @@ class LiveReply:
         self.note = ""
         self.saved = True
         self.is_done = False
+        self.is_cut = False
         self.is_broken = False  # the row is no continuation of what was shown: show it afresh
         self.wakes: set[Callable[[], None]] = set()
         self._reasoning = Growing()
@@ -135,7 +136,7 @@ class LiveReply:
         if row is None:
             self.is_broken = True
             return False
-        reasoning, text, is_open = row
+        reasoning, text, is_open, self.is_cut = row
         if len(reasoning) < self._reasoning.length or len(text) < self._text.length:
             self.is_broken = not is_open
         else:
@@ -159,10 +160,12 @@ class LiveReply:
         """The one full render at the end; what differs from what was shown is sent again."""
         ops: list[Op] = []
         for part, growing in (("rb", self._reasoning), ("b", self._text)):
+            is_cut = self.is_cut and (growing is self._text or not self._text.length)
+            finish = partial(growing.finish, is_cut=is_cut)
             if growing.length <= OFF_LOOP_CHARS:
-                ops += self._ops(part, growing.finish())
+                ops += self._ops(part, finish())
             else:
-                ops += self._ops(part, await self._off_loop(growing.finish))
+                ops += self._ops(part, await self._off_loop(finish))
         self._publish(ops)
 
     async def _off_loop(self, render: Callable[[], list[Patch]]) -> list[Patch]:
@@ -208,11 +211,12 @@ class LiveReplies:
             self._replies.pop(reply.generation, None)
 
 
-def _read(generation: int) -> tuple[str, str, bool] | None:
-    row = Generation.objects.select_related("message").filter(pk=generation).first()
+def _read(generation: int) -> tuple[str, str, bool, bool] | None:
+    row = Generation.objects.select_related("message__generation").filter(pk=generation).first()
     if row is None or row.message.deleted_at is not None:
         return None
-    return row.message.reasoning, row.message.text, row.status == Message.Status.STREAMING
+    message, is_open = row.message, row.status == Message.Status.STREAMING
+    return message.reasoning, message.text, is_open, message.is_cut
 
 
 live_replies = LiveReplies()

@@ -3,9 +3,13 @@
 import re
 from typing import NamedTuple
 
+from chat.rendering.closing import closed, closed_code
 from chat.rendering.parse import GUARD, Piece, parse, plain
 from chat.rendering.sanitise import sanitise
 from chat.rendering.shape import OPEN
+
+# Of a longer end nothing is closed, so that no text costs more than it is long.
+END_MAX_CHARS = 16_000
 
 
 class Block(NamedTuple):
@@ -19,12 +23,44 @@ class Block(NamedTuple):
     html: str
 
 
-def render(text: str) -> list[Block]:
-    """The blocks of a text that is complete."""
+def render(text: str, *, is_cut: bool = False) -> list[Block]:
+    """The blocks of a text to which nothing more comes.
+
+    `is_cut`: it ends where something cut it off, so that the markup that is open there is closed,
+    as it was shown while the text grew. No word is held back.
+    """
     source = printable(text)
     pieces = pieces_of(source)
     starts = line_starts(source, [piece.line for piece in pieces])
+    if is_cut and pieces and (shown := _ended(source, starts, pieces[-1])) != source:
+        # Of a lone mark nothing would be left.
+        pieces = pieces_of(shown) or pieces
+        starts = line_starts(source, [piece.line for piece in pieces])
     return end_to_end(starts, len(source), [piece.html for piece in pieces])
+
+
+_ENDS_IN_CODE = re.compile(r"</code></pre></div>(?:</\w+>)*\Z")
+_ENDS_BLANK = re.compile(r"\n[ \t>]*\n\Z")
+_WORD = re.compile(r"[^\W_]+")
+# Where a link leads is not shown, so that one which is not whole need not be.
+_ADDRESS_BEGUN = re.compile(r"\](?:\([^)]*|\[[^\]]*)\Z")
+
+
+def _ended(source: str, starts: list[int], last: Piece) -> str:
+    """The source with what is open at its end closed, unless a word were lost by it."""
+    if _ENDS_IN_CODE.search(last.html):
+        return closed_code(source)
+    at = starts[-1]
+    # An open formula may look as if a list began in it.
+    for start in reversed(starts[:-1]):
+        if _ENDS_BLANK.search(source, start, at):
+            break
+        at = start
+    end = source[at:]
+    shown = closed(end) if len(end) <= END_MAX_CHARS else end
+    words = _WORD.findall(shown)
+    is_whole = words in (_WORD.findall(end), _WORD.findall(_ADDRESS_BEGUN.sub("", end)))
+    return source[:at] + shown if is_whole else source
 
 
 def end_to_end(starts: list[int], length: int, htmls: list[str]) -> list[Block]:

@@ -39,6 +39,8 @@ _DEFINITION = re.compile(r" {0,3}\[[^\[\]]+\]:[ \t]*\S*(?:[ \t]+[\"'(].*)?")
 
 def closed(source: str) -> str:
     """The source with its last, open lines closed or held back; no line is added before them."""
+    if end := _formula_end(source):
+        return source[:end] + closed(source[end:])
     head, line = _last_line(source)
     if line and _is_undecided(line):
         source, is_partial = head, False
@@ -67,19 +69,27 @@ def _is_undecided(line: str) -> bool:
     return bool(_UNDECIDED.fullmatch(line) or _FENCE_OPENING.fullmatch(line))
 
 
+def _formula_end(source: str) -> int:
+    """Where the last display formula ends that is whole, or 0: what is before it is settled."""
+    end = at = 0
+    while match := _DISPLAY_OPENING.search(source, at):
+        at = match.end()
+        found = source.find("$$" if match[1] == "$$" else "\\]", at)
+        if found >= 0 and not _DISPLAY_END.search(source, at, found):
+            end = at = found + 2
+    return end
+
+
 def _open_display(source: str) -> str | None:
     """The source with the display formula closed that is open at its end, or None."""
-    at = 0
-    while match := _DISPLAY_OPENING.search(source, at):
-        closing = "$$" if match[1] == "$$" else "\\]"
-        at = source.find(closing, match.end()) + len(closing)
-        if at < len(closing):
-            body = source[match.end() :].rstrip("\\$ \t\n")
-            if not body:
-                return source[: match.start()]
-            if len(body) > DISPLAY_MAX_CHARS or _DISPLAY_END.search(body):
-                return None
-            return source[: match.end()] + body + OPEN + closing
+    for match in _DISPLAY_OPENING.finditer(source):
+        if _DISPLAY_END.search(source, match.end()):
+            continue
+        body = source[match.end() :].rstrip("\\$ \t\n")
+        if not body:
+            return source[: match.start()]
+        if len(body) <= DISPLAY_MAX_CHARS:
+            return source[: match.end()] + body + OPEN + ("$$" if match[1] == "$$" else "\\]")
     return None
 
 

@@ -114,10 +114,10 @@ class Growing:
             patches = self._grow_block()
         return self._noted(patches, self.length)
 
-    def finish(self) -> list[Patch]:
+    def finish(self, *, is_cut: bool = False) -> list[Patch]:
         """The blocks whose final HTML differs from what was last shown; nothing grows after it."""
         text = "".join([*self._done, *self._block, self._tail])
-        blocks = render(text)
+        blocks = render(text, is_cut=is_cut)
         patches = self._show([(block.start, block.html) for block in blocks], 0)
         self._done, self._block, self._tail, self._mode = [text], [], "", None
         # Nobody has these yet, whatever length of the text they have.

@@ -61,11 +61,14 @@ class Shown:
 
     @cached_property
     def body(self) -> list[SafeString]:
-        return _blocks(self.row.text, self.is_open) if self.row.is_reply else []
+        if not self.row.is_reply:
+            return []
+        return _blocks(self.row.text, is_growing=self.is_open, is_cut=self.row.is_cut)
 
     @cached_property
     def reasoning(self) -> list[SafeString]:
-        return _blocks(self.row.reasoning, self.is_open)
+        is_cut = self.row.is_cut and not self.row.text
+        return _blocks(self.row.reasoning, is_growing=self.is_open, is_cut=is_cut)
 
     @property
     def links(self) -> list[dict[str, str]]:
@@ -274,14 +277,14 @@ def _turns(rows: Sequence[Message]) -> dict[int | None, list[tuple[int, UUID]]]:
     return turns
 
 
-def _blocks(text: str, is_growing: bool) -> list[SafeString]:
+def _blocks(text: str, *, is_growing: bool, is_cut: bool) -> list[SafeString]:
     if not text:
         return []
     if is_growing:
         growing = markdown.Growing()
         growing.grow(text)
         return [safe(block.html) for block in growing.blocks]
-    return [safe(block.html) for block in markdown.render(text)]
+    return [safe(block.html) for block in markdown.render(text, is_cut=is_cut)]
 
 
 def safe(html: str) -> SafeString:
