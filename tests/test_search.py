@@ -23,6 +23,11 @@ def found(query, owner=None, **more):
     return texts
 
 
+def excerpts(query):
+    hits = [hit for hit in search.search(query) if hit.message]
+    return ["".join(piece.text for piece in hit.snippet) for hit in hits]
+
+
 def in_messages(query):
     return [text for text in found(query) if isinstance(text, str)]
 
@@ -67,6 +72,30 @@ def test_a_reply_is_found_once_it_has_ended_and_never_before():
 def test_what_had_arrived_of_a_reply_that_ended_badly_is_found(status):
     answer(ask("Question"), "A needle so far", Outcome(status))
     assert in_messages("needle") == ["A needle so far"]
+
+
+MARKED = """## What *needles* are
+
+Some **bold needle** with a [link](https://haystack.example/a) and `code`, $5.
+
+| a | b |
+|--|--|
+| 1 | 2 |
+"""
+
+
+def test_the_excerpt_of_a_reply_is_what_its_reader_sees():
+    answer(ask("**Which** needle?"), MARKED)
+    reply, question = excerpts("needle")
+    assert reply == "What needles are Some bold needle with a link and code, $5. a b 1 2"
+    # A question is shown as it was written.
+    assert question == "**Which** needle?"
+
+
+def test_the_excerpt_of_what_no_reader_sees_is_as_it_was_written():
+    answer(ask("Question"), MARKED)
+    (excerpt,) = excerpts("haystack")
+    assert "[link](https://haystack.example/a)" in excerpt
 
 
 def test_a_continued_reply_is_found_by_all_of_it():

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
+from chat.rendering.markdown import plain_text
 from chat.rendering.words import Piece, Term, marked, snippet, terms
 
 from .search_schema import insert
@@ -83,8 +84,20 @@ def _hits(pks: Sequence[int], wanted: Sequence[Term]) -> list[Hit]:
     from .messages import Message
 
     rows = Message.objects.filter(pk__in=pks, **_FINDABLE)
-    found = {row[0]: row for row in rows.values_list("pk", "conversation", "text")}
-    return [Hit(found[pk][1], pk, snippet(found[pk][2], wanted)) for pk in pks if pk in found]
+    found = {
+        pk: Hit(conversation, pk, _excerpt(role, text, wanted))
+        for pk, conversation, role, text in rows.values_list("pk", "conversation", "role", "text")
+    }
+    return [found[pk] for pk in pks if pk in found]
+
+
+def _excerpt(role: str, text: str, wanted: Sequence[Term]) -> list[Piece]:
+    """A question as it was written, of a reply what its reader sees; all where that has no hit."""
+    if role == "assistant":
+        pieces = snippet(plain_text(text), wanted)
+        if any(piece.is_found for piece in pieces):
+            return pieces
+    return snippet(text, wanted)
 
 
 def _title_hits(pks: Sequence[int], wanted: Sequence[Term]) -> list[Hit]:

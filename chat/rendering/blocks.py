@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from chat.rendering.closing import closed, closed_code
-from chat.rendering.parse import GUARD, Piece, parse, plain
+from chat.rendering.parse import GUARD, Piece, parse, plain, said
 from chat.rendering.sanitise import sanitise
 from chat.rendering.shape import OPEN
 
@@ -61,6 +61,17 @@ def _ended(source: str, starts: list[int], last: Piece) -> str:
     words = _WORD.findall(shown)
     is_whole = words in (_WORD.findall(end), _WORD.findall(_ADDRESS_BEGUN.sub("", end)))
     return source[:at] + shown if is_whole else source
+
+
+def plain_text(text: str) -> str:
+    """What its reader sees of a text, without markup."""
+    source = printable(text)
+    try:
+        return said(source)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001  # a panic in Rust is no Exception
+        return source
 
 
 def end_to_end(starts: list[int], length: int, htmls: list[str]) -> list[Block]:

@@ -6,7 +6,7 @@ That holds alone; `sanitise` comes after it all the same.
 
 import re
 from functools import cache
-from html import escape
+from html import escape, unescape
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def parse(source: str, *, is_open: bool = False) -> list[Piece]:
     that is nested too deeply is shown as plain text, and so is all of a text with too many
     elements; an error in a library is raised.
     """
-    raw = comrak.render_markdown(_guarded(source), *_options(with_latex=_has_cheap_latex(source)))
+    raw = _html(source)
     if raw.count("<") > TAGS_MAX:
         return [Piece(0, "plain", plain(source), [], is_loose=False)]
     shapes = list(shaped(raw.replace(GUARD, ""), is_open=is_open))
@@ -66,6 +66,17 @@ def parse(source: str, *, is_open: bool = False) -> list[Piece]:
     ]
 
 
+_IMAGE = re.compile(r'<img[^>]* alt="([^"]*)"[^>]*>')
+_WITHIN_LINE = re.compile(r"</?(?:a|code|del|em|span|strong)\b[^>]*>")
+_TAG = re.compile(r"<[^>]*>")
+
+
+def said(source: str) -> str:
+    """The text without its markup, as if read aloud: for an excerpt, never as HTML."""
+    html = _IMAGE.sub(r"\1", _html(source).replace(GUARD, ""))
+    return unescape(_TAG.sub(" ", _WITHIN_LINE.sub("", html))).strip()
+
+
 def plain(text: str) -> str:
     """Text that could not be rendered, whole and as it was written."""
     head, tail = plain_ends()
@@ -74,6 +85,12 @@ def plain(text: str) -> str:
 
 def plain_ends() -> tuple[str, str]:
     return '<pre class="plain" dir="auto"><code>', "</code></pre>"
+
+
+def _html(source: str) -> str:
+    return str(
+        comrak.render_markdown(_guarded(source), *_options(with_latex=_has_cheap_latex(source)))
+    )
 
 
 # --- before comrak ---
