@@ -36,7 +36,7 @@ def from_end(page: Page) -> float:
 # --- writing ---
 
 
-def test_enter_sends_and_the_field_is_free_again(gateway, page):
+def test_5_7_enter_sends_and_the_field_is_free_again(gateway, page):
     gateway.reply("Hello.")
     live(page)
     key = page.locator("#composer [name=client_key]").input_value()
@@ -49,7 +49,7 @@ def test_enter_sends_and_the_field_is_free_again(gateway, page):
     assert page.locator("#composer [name=client_key]").input_value() != key
 
 
-def test_an_enter_that_ends_composing_a_character_sends_nothing(page):
+def test_5_7_an_enter_that_ends_composing_a_character_sends_nothing(page):
     live(page)
     text_field(page).fill("にほん")
     text_field(page).dispatch_event(
@@ -60,7 +60,7 @@ def test_an_enter_that_ends_composing_a_character_sends_nothing(page):
     expect(page.locator("article")).to_have_count(0)
 
 
-def test_return_on_a_touch_keyboard_breaks_the_line(open_page, owner):
+def test_5_7_return_on_a_touch_keyboard_breaks_the_line(open_page, owner):
     page = open_page(owner, has_touch=True, is_mobile=True, viewport={"width": 360, "height": 700})
     live(page)
     text_field(page).fill("One")
@@ -69,7 +69,7 @@ def test_return_on_a_touch_keyboard_breaks_the_line(open_page, owner):
     expect(page.locator("article")).to_have_count(0)
 
 
-def test_a_draft_outlives_a_reload_and_ends_with_its_send(gateway, page):
+def test_5_7_a_draft_outlives_a_reload_and_ends_with_its_send(gateway, page):
     gateway.reply("Yes.")
     live(page)
     text_field(page).fill("Half a thought")
@@ -81,7 +81,19 @@ def test_a_draft_outlives_a_reload_and_ends_with_its_send(gateway, page):
     expect(text_field(page)).to_have_value("")
 
 
-def test_a_send_without_a_connection_keeps_the_text_and_says_so(gateway, page, complaints):
+def test_5_7_each_conversation_has_a_draft_of_its_own(owner, page):
+    paths = ["/", *(f"/c/{owner.send(words)}/" for words in ("First", "Second"))]
+    for path in paths:
+        live(page, path)
+        expect(text_field(page)).to_have_value("")
+        text_field(page).press_sequentially(f"For {path}")
+    for path in paths:
+        live(page, path)
+        expect(text_field(page)).to_have_value(f"For {path}")
+        text_field(page).fill("")
+
+
+def test_5_7_a_send_without_a_connection_keeps_the_text_and_says_so(gateway, page, complaints):
     gateway.reply("Here.")
     complaints[0].allow("ERR_INTERNET_DISCONNECTED|htmx:")
     live(page)
@@ -97,7 +109,7 @@ def test_a_send_without_a_connection_keeps_the_text_and_says_so(gateway, page, c
     expect(page.locator("[data-role=user]")).to_have_count(1)
 
 
-def test_a_model_is_found_by_typing_and_taken_by_keyboard(gateway, page):
+def test_5_9_a_model_is_found_by_typing_and_taken_by_keyboard(gateway, page):
     live(page)
     model = page.locator("[name=model]")
     model.click()
@@ -115,7 +127,7 @@ def test_a_model_is_found_by_typing_and_taken_by_keyboard(gateway, page):
 # --- while a reply runs ---
 
 
-def test_stop_stands_where_send_stands_until_there_is_something_to_send(gateway, page):
+def test_5_7_stop_stands_where_send_stands_until_there_is_something_to_send(gateway, page):
     gate = gateway.gate()
     gateway.reply("One ", gate, "two")
     live(page)
@@ -132,7 +144,7 @@ def test_stop_stands_where_send_stands_until_there_is_something_to_send(gateway,
     gate.open()
 
 
-def test_a_finished_reply_is_announced_once(gateway, page):
+def test_5_13_a_finished_reply_is_announced_once(gateway, page):
     gate = gateway.gate()
     gateway.reply("One ", gate, "two")
     live(page)
@@ -143,7 +155,7 @@ def test_a_finished_reply_is_announced_once(gateway, page):
     expect(page.locator("#announcer")).to_have_text("The reply is finished.")
 
 
-def test_the_page_follows_a_reply_until_the_reader_leaves_the_end(gateway, page):
+def test_5_4_the_page_follows_a_reply_until_the_reader_leaves_the_end(gateway, page):
     first, second = gateway.gate(), gateway.gate()
     gateway.reply(MANY_LINES, first, MANY_LINES, second, "end")
     live(page)
@@ -187,7 +199,7 @@ def clipboard(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
-def test_copy_gives_the_markdown_as_it_came(answered):
+def test_5_16_copy_gives_the_markdown_as_it_came(answered):
     answered.locator(f"{REPLY} [name=copy]").click()
     expect(answered.locator("#announcer")).to_have_text("Copied.")
     assert clipboard(answered) == "Some *code*:\n\n```python\nprint(1)\n```\n"
@@ -195,13 +207,13 @@ def test_copy_gives_the_markdown_as_it_came(answered):
     assert "text/html" in kinds
 
 
-def test_the_button_of_a_code_block_copies_its_code(answered):
+def test_5_2_the_button_of_a_code_block_copies_its_code(answered):
     answered.locator("[name=copy-code]").click()
     expect(answered.locator("#announcer")).to_have_text("Copied.")
     assert clipboard(answered) == "print(1)\n"
 
 
-def test_regenerate_makes_a_second_version_beside_the_first(gateway, answered):
+def test_5_8_regenerate_makes_a_second_version_beside_the_first(gateway, answered):
     gateway.reply("Another answer.")
     answered.locator(f"{REPLY} [name=regenerate]").click()
     expect(answered.locator(f"{REPLY} [data-part=body]")).to_have_text("Another answer.")
@@ -213,7 +225,23 @@ def test_regenerate_makes_a_second_version_beside_the_first(gateway, answered):
     expect(answered.locator(f"{REPLY} .versions")).to_contain_text("1/2")
 
 
-def test_arrow_up_edits_the_last_question_and_enter_asks_it_anew(gateway, answered):
+def test_5_8_a_reply_that_was_cut_goes_on_where_it_stopped(gateway, page):
+    gateway.reply("One, **two", finish="length")
+    gateway.reply(", three** and four.")
+    live(page)
+    ask(page, "Count")
+    page.locator(f"{REPLY} [name=continue]").click()
+    page.locator(ENDED).filter(has_text="four").wait_for()
+    expect(page.locator(f"{REPLY} [data-part=body] strong")).to_have_text("two, three")
+    expect(page.locator("article")).to_have_count(2)
+    expect(page.locator(f"{REPLY} [name=continue]")).to_have_count(0)
+    lived = page.locator("#messages").evaluate("e => e.outerHTML")
+    page.reload()
+    page.locator("body[data-connection=live]").wait_for()
+    assert page.locator("#messages").evaluate("e => e.outerHTML") == lived
+
+
+def test_5_7_arrow_up_edits_the_last_question_and_enter_asks_it_anew(gateway, answered):
     gateway.reply("A table.")
     text_field(answered).press("ArrowUp")
     edit = answered.locator(".edit textarea")
@@ -230,7 +258,7 @@ def test_arrow_up_edits_the_last_question_and_enter_asks_it_anew(gateway, answer
 
 
 @pytest.mark.parametrize("is_sure", [True, False])
-def test_a_message_is_deleted_once_the_question_is_answered_yes(answered, is_sure):
+def test_5_8_a_message_is_deleted_once_the_question_is_answered_yes(answered, is_sure):
     answered.locator("[data-role=user]").hover()
     answered.locator("[data-role=user] [name=delete]").click()
     dialog = answered.get_by_role("dialog", name="Delete 2 messages?")
@@ -239,7 +267,7 @@ def test_a_message_is_deleted_once_the_question_is_answered_yes(answered, is_sur
     expect(answered.locator("article")).to_have_count(0 if is_sure else 2)
 
 
-def test_a_conversation_is_renamed_from_its_menu(answered):
+def test_5_11_a_conversation_is_renamed_from_its_menu(answered):
     answered.locator("#conversation-menu-button").click()
     answered.locator("#conversation-menu [name=rename]").click()
     answered.locator("#rename-title").fill("A better name")
@@ -249,7 +277,7 @@ def test_a_conversation_is_renamed_from_its_menu(answered):
     expect(answered.locator("#rename")).to_be_hidden()
 
 
-def test_the_drawer_of_a_narrow_page_opens_and_closes_by_keyboard(open_page, owner):
+def test_5_13_the_drawer_of_a_narrow_page_opens_and_closes_by_keyboard(open_page, owner):
     page = open_page(owner, viewport={"width": 360, "height": 700})
     live(page)
     drawer = page.locator("#drawer")
@@ -262,7 +290,7 @@ def test_the_drawer_of_a_narrow_page_opens_and_closes_by_keyboard(open_page, own
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
-def test_nothing_scrolls_sideways_but_code_and_tables_in_their_boxes(
+def test_5_15_nothing_scrolls_sideways_but_code_and_tables_in_their_boxes(
     gateway, owner, open_page, width
 ):
     wide = "word" * 80

@@ -161,6 +161,17 @@ def test_5_2_a_table_is_saved_as_csv_that_a_spreadsheet_opens_and_does_not_run(
     ]
 
 
+def test_5_2_formulas_are_mathml_and_money_is_left_alone(gateway, owner, page):
+    text = "Area $\\pi r^2$ and \\(a_1\\) for $5 and $10.\n\n$$\n\\frac{a}{b}\n$$\n\n\\[x < 1\\]\n"
+    answered(gateway, owner, page, text)
+    body = page.locator(f"{REPLY} [data-part=body]")
+    expect(body.locator("math")).to_have_count(4)
+    expect(body.locator("math[display=block]")).to_have_count(2)
+    expect(body.locator("mfrac")).to_be_visible()
+    expect(body).to_contain_text("for $5 and $10.")
+    assert body.locator("msup").first.bounding_box()["height"] > 0
+
+
 def test_5_2_a_diagram_is_a_labelled_code_block(gateway, owner, page):
     answered(gateway, owner, page, DIAGRAM)
     expect(page.locator(".code-lang")).to_have_text("mermaid")
