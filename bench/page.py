@@ -1,4 +1,4 @@
-"""What the first page costs: bytes over the wire, and the time until the composer can be used.
+"""What the first page costs: bytes, time until the composer can be used, and requests when one returns.
 
 python -m bench.page
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import browser as chromium
 from tests.server import PASSWORD, Server
@@ -48,9 +48,20 @@ def log_in(browser: Browser, server: Server) -> dict:
     return state
 
 
-def visit(browser: Browser, server: Server, state: dict) -> tuple[dict[str, float], float]:
-    """One cold visit: bytes as they came, by address, and ms until a key could be typed."""
+def visit(browser: Browser, server: Server, state: dict) -> tuple[dict[str, float], float, list]:
+    """A cold visit: bytes as they came, by address, and ms until a key could be typed.
+
+    And the addresses that the same browser asks the server for when it comes again.
+    """
     context = browser.new_context(storage_state=state)
+    sizes, usable_ms = opened(context, server)
+    again, _ = opened(context, server)
+    context.close()
+    return sizes, usable_ms, list(again)
+
+
+def opened(context: BrowserContext, server: Server) -> tuple[dict[str, float], float]:
+    """The first page in a new tab: bytes over the wire, by address, and ms until it is usable."""
     page = context.new_page()
     devtools = context.new_cdp_session(page)
     devtools.send("Network.enable")
@@ -69,8 +80,9 @@ def visit(browser: Browser, server: Server, state: dict) -> tuple[dict[str, floa
     page.wait_for_selector("body[data-connection=live]")
     page.wait_for_load_state("networkidle")
     usable_ms = usable_after(page)
-    context.close()
-    return {names[request]: size for request, size in sizes.items()}, usable_ms
+    page.close()
+    # What the browser's own cache answers has no bytes.
+    return {names[request]: size for request, size in sizes.items() if size}, usable_ms
 
 
 def usable_after(page: Page) -> float:
@@ -132,11 +144,13 @@ def main() -> None:
         finally:
             browser.close()
             server.close()
-    sizes, _ = visits[-1]
+    sizes, _, again = visits[-1]
     for address, size in sorted(sizes.items(), key=lambda item: -item[1]):
         print(f"{size:8.0f} B  {address.removeprefix(server.url)}")
     print(f"{sum(sizes.values()) / 1000:8.1f} kB in all, cold (at most {LIMIT_KB})")
-    usable_ms = median(ms for _, ms in visits)
+    usable_ms = median(ms for _, ms, _ in visits)
+    asked = ", ".join(address.removeprefix(server.url) for address in again)
+    print(f"{len(again):8} request to the server when one comes again: {asked} (1)")
     told = ", ".join(f"{name} {ms:.0f}" for name, ms in least.most_common())
     print(f"{least['in all']:8.0f} ms of the main thread's work until then, at full speed: {told}")
     print(f"{usable_ms:8.0f} ms until it can be used, CPU {SLOWER} times slower ({LIMIT_MS})")
