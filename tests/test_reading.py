@@ -387,14 +387,16 @@ def test_5_5_the_footer_says_why_a_reply_ended(gateway, owner, page, steps, stat
 
 
 def test_5_5_seconds_and_tokens_are_counted_while_it_streams(gateway, page):
-    first, second = gateway.gate(), gateway.gate()
-    gateway.reply("word " * 50, first, "слово " * 50, second)
+    begun, first, second = gateway.gate(), gateway.gate(), gateway.gate()
+    gateway.reply(begun, "word " * 50, first, "слово " * 50, second)
     live(page)
     ask(page)
-    expect(body(page)).to_contain_text("word")
     figures = page.locator(f"{REPLY} .live")
     shadow = "e => e.shadowRoot.textContent"
     tokens, time = figures.locator("token-count"), figures.locator("elapsed-time")
+    assert tokens.evaluate(shadow) == ""  # none is not worth a word
+    begun.open()
+    expect(body(page)).to_contain_text("word")
     until(lambda: tokens.evaluate(shadow) == "≈ 50 tokens", "50 tokens are told")
     until(lambda: re.fullmatch("[1-9]s", time.evaluate(shadow)), "seconds are told")
     first.open()

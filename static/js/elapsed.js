@@ -57,7 +57,9 @@ class TokenCount extends Ticking {
     const pieces = Array.from(blocks, (block) => block.textContent.match(PIECE) ?? []).flat()
     const tokens = Math.round(pieces.reduce((sum, piece) => sum + weight(piece), 0))
     const words = JSON.parse(this.dataset.words)
-    this.shadow.textContent = words[plural.select(tokens)].replace("#", number.format(tokens))
+    // It ticks with the seconds: in the first of them there may be words and no count yet.
+    const told = words[plural.select(tokens)].replace("#", number.format(tokens))
+    this.shadow.textContent = tokens ? told : ""
   }
 }
 
