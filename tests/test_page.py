@@ -81,6 +81,42 @@ def test_5_7_a_draft_outlives_a_reload_and_ends_with_its_send(gateway, page):
     expect(text_field(page)).to_have_value("")
 
 
+def test_5_7_what_is_typed_before_the_scripts_are_there_is_put_behind_the_draft(page):
+    live(page)
+    text_field(page).fill("Half a ")
+    held = []
+    page.route("**/draft.*.js", held.append)
+    page.reload(wait_until="commit")
+    text_field(page).fill("thought")
+    until(lambda: held, "the script is asked for")
+    held[0].continue_()
+    expect(text_field(page)).to_have_value("Half a thought")
+    page.reload()
+    expect(text_field(page)).to_have_value("Half a thought")
+    text_field(page).fill("")
+
+
+def test_5_7_a_question_that_is_posted_before_htmx_is_there_leaves_no_draft(gateway, page):
+    gateway.reply("Yes.")
+    held = []
+    page.route("**/htmx-*.js", held.append)
+    page.goto("/", wait_until="commit")
+    until(lambda: held, "the script is asked for")
+    page.wait_for_function("performance.getEntriesByName('usable').length")
+    text_field(page).press_sequentially("Are you there?")
+    until(
+        lambda: page.evaluate("JSON.stringify(localStorage).includes('Are you there?')"),
+        "it is kept as a draft",
+    )
+    page.unroute_all()
+    page.locator("#composer [name=send]").click()
+    page.wait_for_url(re.compile("/c/"))
+    page.locator(ENDED).wait_for()
+    expect(text_field(page)).to_have_value("")
+    live(page)
+    expect(text_field(page)).to_have_value("")
+
+
 def test_5_7_each_conversation_has_a_draft_of_its_own(owner, page):
     paths = ["/", *(f"/c/{owner.send(words)}/" for words in ("First", "Second"))]
     for path in paths:
@@ -275,6 +311,30 @@ def test_5_11_a_conversation_is_renamed_from_its_menu(answered):
     expect(answered.locator("#title")).to_have_text("A better name")
     expect(answered.locator("#sidebar [aria-current=page]")).to_have_text("A better name")
     expect(answered.locator("#rename")).to_be_hidden()
+
+
+def test_5_13_a_comment_that_is_given_up_leaves_the_focus_at_its_button(answered):
+    answered.locator(f"{REPLY} [name=rating]").first.click()
+    comment = answered.locator(f"{REPLY} [name=comment]")
+    comment.click()
+    field = answered.locator(".feedback textarea")
+    expect(field).to_be_focused()
+    expect(comment).to_be_hidden()
+    field.press("Escape")
+    expect(answered.locator(".feedback")).to_have_count(0)
+    expect(comment).to_be_focused()
+
+
+def test_5_15_a_long_dialog_keeps_its_buttons_in_sight(open_page, owner):
+    page = open_page(owner, viewport={"width": 360, "height": 500})
+    live(page)
+    page.locator("#parameters-link").click()
+    done = page.locator("#ask .dialog-buttons button").last
+    expect(done).to_be_in_viewport(ratio=1)
+    page.locator("#ask summary").click()
+    expect(done).to_be_in_viewport(ratio=1)
+    box = page.locator("#ask").bounding_box()
+    assert done.bounding_box()["y"] + done.bounding_box()["height"] <= box["y"] + box["height"]
 
 
 def test_5_13_the_drawer_of_a_narrow_page_opens_and_closes_by_keyboard(open_page, owner):

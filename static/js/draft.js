@@ -2,6 +2,7 @@
 const text = document.getElementById("text")
 const state = () => document.getElementById("state").dataset
 const prefix = "potok.draft."
+const POSTED = "potok.posted"
 const name = () => `${prefix}${document.body.dataset.user}.${state().conversation ?? "new"}`
 let key = name()
 
@@ -18,11 +19,25 @@ function keep() {
   quietly((storage) => (text.value ? storage.setItem(key, text.value) : storage.removeItem(key)))
 }
 
-if (!text.value) {
-  text.value = quietly((storage) => storage.getItem(key)) ?? ""
-  text.dispatchEvent(new Event("input", { bubbles: true }))
-}
+// Without htmx yet a question was posted as any other form: if the page shows it, it is no draft more.
+const words = (written) => written?.replace(/\s+/g, " ").trim()
+quietly((storage) => {
+  const posted = storage.getItem(POSTED)
+  const asked = [...document.querySelectorAll("#messages .words")].at(-1)?.textContent
+  if (posted && words(storage.getItem(posted)) === words(asked)) storage.removeItem(posted)
+  storage.removeItem(POSTED)
+})
+document.addEventListener("submit", (event) => {
+  if (event.target !== text.form || event.defaultPrevented) return
+  quietly((storage) => storage.setItem(POSTED, key))
+})
+
+// What was typed before this ran stands behind what was there; what the server gave back is newer.
+const stored = quietly((storage) => storage.getItem(key)) ?? ""
+const isGiven = text.value && text.value === text.defaultValue
+if (!isGiven && text.value !== stored) text.value = stored + text.value
 text.addEventListener("input", keep)
+text.dispatchEvent(new Event("input", { bubbles: true }))
 
 document.addEventListener("potok:sent", () => {
   quietly((storage) => storage.removeItem(key))

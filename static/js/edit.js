@@ -9,7 +9,7 @@ function cancel(form) {
   if (text.value === text.defaultValue) kept.delete(text.id)
   else kept.set(text.id, text.value)
   form.remove()
-  article.querySelector("[name=edit]")?.focus()
+  article.querySelector(form.matches(".feedback") ? "[name=comment]" : "[name=edit]")?.focus()
 }
 
 messages.addEventListener("htmx:afterSettle", () => {
