@@ -1,7 +1,9 @@
 // The form over a message that is being changed. Its words outlive a cancel: they are there again when
 // the form is, until the server has them.
 const messages = document.getElementById("messages")
+const composer = document.getElementById("text")
 const kept = new Map()
+let opener = null
 
 function cancel(form) {
   const article = form.closest("article")
@@ -9,8 +11,13 @@ function cancel(form) {
   if (text.value === text.defaultValue) kept.delete(text.id)
   else kept.set(text.id, text.value)
   form.remove()
-  article.querySelector(form.matches(".feedback") ? "[name=comment]" : "[name=edit]")?.focus()
+  const button = article.querySelector(form.matches(".feedback") ? "[name=comment]" : "[name=edit]")
+  const place = opener === composer ? composer : button
+  place?.focus()
 }
+
+// The arrow key opens it from the composer, which is where whoever gives it up was writing.
+messages.addEventListener("htmx:beforeRequest", () => { opener = document.activeElement })
 
 messages.addEventListener("htmx:afterSettle", () => {
   const text = messages.querySelector(".edit textarea:focus")

@@ -13,6 +13,14 @@ function toList() {
   if (drawer.checkVisibility()) line?.focus()
 }
 
+/** Its first command is under Enter; Escape gives the focus back to its button. */
+function toMenu() {
+  const button = document.getElementById("conversation-menu-button")
+  button.focus()
+  button.click()
+  document.querySelector("#conversation-menu:popover-open [name=rename]")?.focus()
+}
+
 // With Ctrl and Shift, or ⌘ and Shift.
 const COMMANDS = {
   KeyO: () => drawer.querySelector(".new-chat").click(),
@@ -20,7 +28,7 @@ const COMMANDS = {
   KeyM: () => document.getElementById("model").focus(),
   KeyC: () => last("#messages [name=copy]")?.click(),
   Semicolon: () => last("#messages [name=copy-code]")?.click(),
-  KeyU: () => document.getElementById("conversation-menu-button").click(),
+  KeyU: toMenu,
 }
 
 function commandOf(event) {
