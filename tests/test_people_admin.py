@@ -230,3 +230,12 @@ def test_the_list_of_groups_counts_people_and_models_apart(model):
     LanguageModel.objects.create(gateway=model.gateway, name="other").groups.add(sales)
     found = browser("owner").get(reverse("admin:auth_group_changelist")).context["cl"].result_list
     assert [(g.people, g.model_count) for g in found if g.name == "sales"] == [(3, 2)]
+
+
+def test_the_filter_names_roles_in_the_readers_language():
+    Group.objects.create(name="Лаборатория")
+    answer = browser("owner").get(LIST, headers={"Accept-Language": "ru"})
+    listed = answer.context["cl"]
+    (roles,) = [each for each in listed.filter_specs if "groups" in each.expected_parameters()[0]]
+    named = [str(choice["display"]) for choice in roles.choices(listed)]
+    assert {"проверяющий", "аналитик", "Лаборатория"} <= set(named)

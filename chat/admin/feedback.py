@@ -1,5 +1,6 @@
 """The queue of feedback: thumbs down first, what isn't done before what is; a verdict for each."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from chat.models import Feedback, Message
 from chat.rendering.thread import shown
 
 from . import reading
+from .export import Exporting
 from .filters import DaysFilter
 from .read_only import ReadOnlyAdmin
 from .scores import Scores
@@ -58,7 +60,8 @@ class VerdictForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Feedback)
-class FeedbackAdmin(ReadOnlyAdmin):
+class FeedbackAdmin(Exporting, ReadOnlyAdmin):
+    export_name = "feedback"
     page_template = "admin/feedback.html"
     list_display = ("given", "thumb", "said", "owner", "of_model", "verdict", "reviewer", "done")
     list_display_links = ("given",)
@@ -78,6 +81,29 @@ class FeedbackAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         return [n for n in self.list_display if n != "said" or reading.may_read(request)]
+
+    def export_rows(
+        self, request: HttpRequest, batch: list[Feedback], form: str
+    ) -> Iterator[dict[str, Any]]:
+        with_words = reading.may_read(request)
+        if with_words:
+            talks = {row.message.conversation_id: row.message.conversation for row in batch}
+            reading.note(request, reading.What.EXPORT, talks.values())
+        for row in batch:
+            yield {
+                "id": row.pk,
+                "given_at": row.created_at.isoformat(),
+                "rating": row.rating,
+                **({"comment": row.comment} if with_words else {}),
+                "owner": self.owner(row),
+                "conversation": str(row.message.conversation.uuid),
+                "message": str(row.message.uuid),
+                "model": row.message.model,
+                "verdict": row.verdict,
+                **({"note": row.note} if with_words else {}),
+                "reviewer": row.reviewer and row.reviewer.username,
+                "done_at": row.done_at and row.done_at.isoformat(),
+            }
 
     @reading.readers_only
     def change_view(

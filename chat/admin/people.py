@@ -3,6 +3,7 @@
 The roles' own rights are set by a migration and by nothing here, so no form leads to more of them.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -23,7 +24,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from chat.models import SecondFactor, User
 
-from .people_spending import DaysOfUse, UserList, columns
+from .export import Exporting, is_export
+from .people_spending import DaysOfUse, UserList, add_use, columns
 from .person_data import PersonData
 
 ROLE_NAMES = {
@@ -40,6 +42,14 @@ class GroupChoice(forms.ModelMultipleChoiceField):
 
     def label_from_instance(self, group: Group) -> str:  # type: ignore[override]
         return str(ROLE_NAMES.get(group.name, group.name))
+
+
+class GroupsFilter(admin.RelatedFieldListFilter):
+    """Roles by their names in the reader's language."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
+        groups = Group.objects.order_by("pk").values_list("pk", "name")
+        return [(pk, str(ROLE_NAMES.get(name, name))) for pk, name in groups]
 
 
 class UserForm(UserChangeForm):
@@ -77,10 +87,11 @@ def makes_owner(groups: Any) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(PersonData, StockUserAdmin):
+class UserAdmin(Exporting, PersonData, StockUserAdmin):
+    export_name = "users"
     form = UserForm
     list_display = ("username", "roles", "is_active", "more")
-    list_filter = (DaysOfUse, "is_active", "groups")
+    list_filter = (DaysOfUse, "is_active", ("groups", GroupsFilter))
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     actions = ["switch_off", "switch_on"]
@@ -104,7 +115,29 @@ class UserAdmin(PersonData, StockUserAdmin):
         return super().get_queryset(request).prefetch_related("groups")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return UserList
+        return ChangeList if is_export(request) else UserList
+
+    def export_rows(
+        self, request: HttpRequest, batch: list[Any], form: str
+    ) -> Iterator[dict[str, Any]]:
+        """What the list says of each; of what they have used, in the days that it is narrowed to."""
+        sees_sums = request.user.has_perm("chat.see_sums")
+        add_use(request, batch)
+        for user in batch:
+            used = {
+                "cost": [f"{cost:f} {code}" for code, cost in sorted(user.used.costs.items())],
+                "tokens": user.used.tokens,
+                "messages": user.used.replies,
+                "last_active": user.active_at and user.active_at.isoformat(),
+            }
+            yield {
+                "username": user.username,
+                "key": user.key.hex,
+                "roles": self.roles(user).split(", "),
+                "is_active": user.is_active,
+                "joined_at": user.date_joined.isoformat(),
+                **(used if sees_sums else {}),
+            }
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """What they have used stands before the links."""

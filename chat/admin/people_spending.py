@@ -81,14 +81,19 @@ class UserList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
-        people = {user.key: user for user in self.result_list}
-        rows = DayTally.objects.filter(asked_days(request), user_key__in=people)
-        used = spend_sums.by_user(rows)
-        theirs = Conversation.objects.filter(owner__in=self.result_list).order_by()
-        active = dict(theirs.values_list("owner").annotate(Max("active_at")))
-        for user in people.values():
-            user.used = used.get(user.key, Sums())
-            user.active_at = active.get(user.pk)
+        add_use(request, self.result_list)
+
+
+def add_use(request: HttpRequest, users: list[Any]) -> None:
+    """Give each what they have used in the days that are asked for; each kind of sum is one query."""
+    people = {user.key: user for user in users}
+    rows = DayTally.objects.filter(asked_days(request), user_key__in=people)
+    used = spend_sums.by_user(rows)
+    theirs = Conversation.objects.filter(owner__in=users).order_by()
+    active = dict(theirs.values_list("owner").annotate(Max("active_at")))
+    for user in people.values():
+        user.used = used.get(user.key, Sums())
+        user.active_at = active.get(user.pk)
 
 
 def _currencies(request: HttpRequest) -> list[str]:

@@ -1,0 +1,102 @@
+"""Exports of feedback, of readings and of people: what their lists are narrowed to, and no more."""
+
+import csv
+import io
+import json
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import reverse
+
+from chat.models import Call, Feedback, Generation, ReadLog, User
+from chat.models.generations import CallEnd
+from tests import rows
+
+pytestmark = pytest.mark.django_db
+NANO = 1_000_000_000
+
+
+def browser(role):
+    person, is_new = User.objects.get_or_create(username=f"zz-{role}", is_superuser=role == "owner")
+    if is_new:
+        person.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def exported(client, model, form, **query):
+    answer = client.get(reverse(f"admin:chat_{model}_export", args=[form]), query)
+    assert answer.status_code == 200
+
+    async def whole():
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    text = async_to_sync(whole)().decode("utf-8-sig")
+    if form == "csv":
+        return list(csv.DictReader(io.StringIO(text)))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def rated():
+    """Two replies of ann's, in one conversation, a thumb down and a thumb up."""
+    first = rows.answer(rows.ask("Почему?"))
+    second = rows.answer(rows.ask("And now?", first.conversation))
+    for reply, rating, comment in [(first, -1, "=Неверно"), (second, 1, "Good")]:
+        Feedback.objects.create(message=reply, rating=rating, comment=comment)
+    return first, second
+
+
+def test_feedback_is_exported_with_what_was_said_and_logged_once_a_conversation(rated):
+    first, _second = rated
+    client = browser("reviewer")
+    (row,) = exported(client, "feedback", "csv", rating__exact="-1")
+    assert (row["owner"], row["comment"]) == ("ann", "'=Неверно")
+    assert (row["conversation"], row["message"]) == (str(first.conversation.uuid), str(first.uuid))
+    assert [each["comment"] for each in exported(client, "feedback", "jsonl")] == [
+        "Good",
+        "=Неверно",
+    ]
+    seen = ReadLog.objects.values_list("reader", "what", "conversation")
+    assert list(seen) == [("zz-reviewer", "export", first.conversation.uuid)] * 2
+
+
+def test_switched_off_what_was_said_stays_and_nothing_is_logged(settings, rated):
+    settings.STAFF_READING = "0"
+    found = exported(browser("reviewer"), "feedback", "jsonl")
+    assert [each["rating"] for each in found] == [1, -1]
+    assert not any({"comment", "note"} & set(each) for each in found)
+    assert not ReadLog.objects.exists()
+
+
+def test_feedback_of_what_was_deleted_is_for_those_who_may_see_it(rated):
+    rated[0].conversation.delete_for_owner()
+    assert exported(browser("reviewer"), "feedback", "csv") == []
+    assert len(exported(browser("owner"), "feedback", "csv")) == 2
+
+
+def test_readings_are_exported_without_a_reading(rated):
+    exported(browser("reviewer"), "feedback", "csv")
+    exported(browser("owner"), "feedback", "csv")
+    (row,) = exported(browser("administrator"), "readlog", "csv", reader="zz-owner")
+    assert (row["reader"], row["whose"], row["what"]) == ("zz-owner", "ann", "export")
+    assert row["conversation"] == str(rated[0].conversation.uuid)
+    assert ReadLog.objects.count() == 2
+
+
+def test_people_are_exported_with_what_they_used_to_the_last_digit(rated):
+    ann = User.objects.get(username="ann")
+    for nano in (NANO, 1):
+        rows.ask("More")
+        generation = rows.claim()
+        call = Call.begin(generation, generation.gateway, "m", 1)
+        facts = {"total_tokens": 5, "confidence": "exact", "cost_confidence": "exact"}
+        end = CallEnd(call.pk, cost_nano=nano, currency="USD", **facts)
+        assert Generation.finish(generation.pk, generation.fence, rows.COMPLETE, end)
+    (row,) = exported(browser("administrator"), "user", "jsonl", q="ann")
+    assert (row["username"], row["key"], row["cost"]) == ("ann", ann.key.hex, ["1.000000001 USD"])
+    (row,) = exported(browser("administrator"), "user", "csv", q="ann")
+    assert row["cost"] == "1.000000001 USD"
