@@ -12,7 +12,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
@@ -128,19 +129,16 @@ def fullest(budgets: Any) -> list[tuple[Budget, Allowance]]:
         if not of_period:
             continue
         now = Allowance.objects.filter(budget__in=of_period, starts_on=of_period[0].starts_on)
-        # The last that is put under its budget is the fullest.
-        ordered = now.select_related("user").order_by("spent_nano", "spent_tokens")
-        top = ordered.filter(pk__in=_tops(now))
-        for row in top:
+        # Of each budget in one walk through its people: it may have all of them.
+        most = Window(
+            RowNumber(),
+            partition_by="budget",
+            order_by=(F("spent_nano").desc(), F("spent_tokens").desc(), "id"),
+        )
+        for row in now.annotate(place=most).filter(place=1).select_related("user"):
             row.budget = by_pk[row.budget_id]
             rows[row.budget_id] = row
     return [(by_pk[pk], row) for pk, row in rows.items()]
-
-
-def _tops(now: QuerySet[Allowance]) -> Any:
-    same = Allowance.objects.filter(budget=OuterRef("budget"), starts_on=OuterRef("starts_on"))
-    first = same.order_by("-spent_nano", "-spent_tokens", "id").values("pk")[:1]
-    return now.annotate(first=Subquery(first)).filter(pk=F("first")).values("pk")
 
 
 @admin.register(Budget)
