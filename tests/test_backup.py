@@ -136,6 +136,54 @@ def test_a_backup_while_replies_stream_restores_to_one_moment(
     assert theirs.get("/").status_code == 302
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_restore_erases_again_whoever_was_erased_since(elsewhere, tmp_path, database, request):
+    def own_database() -> dict[str, str]:
+        if database == "sqlite":
+            return {}
+        return {"DATABASE_URL": request.getfixturevalue("postgresql").create_database()}
+
+    place, archive = elsewhere("first", **own_database()), tmp_path / "b.tar.gz"
+    place.manage("migrate", "-v0")
+    make = "User.create_owner('owner', 'a-long-password-1'); [User.objects.create_user(n) for n in"
+    make += " ('xanthippe', 'held', 'bob')]; Hold.place('A dispute', None, person="
+    make += "User.objects.get(username='held'))"
+    shell(place, f"from chat.models import Hold; {make}")
+    place.manage("backup", str(archive))
+    shell(place, "from chat.models import Hold; Hold.objects.get().lift(None)")
+    for name in ("xanthippe", "held"):
+        place.manage("erase_person", name, "--yes")
+
+    status, said = run(place, "restore", str(archive), "--replace")
+
+    assert status == 0, said
+    assert said.count("Erased again") == 1
+    assert "there again: held." in said
+    assert names(place) == ["bob", "held", "owner"]
+    receipts = "[*Erasure.objects.values_list('backups', flat=True)]"
+    assert str(archive) in shell(place, f"from chat.models import Erasure; print({receipts})")
+    if database == "sqlite":
+        assert b"xanthippe" not in place.stored()
+    # The list outlives the database, and goes where its file is put.
+    other = elsewhere("second", **own_database())
+    said = run(other, "restore", str(archive))[1]
+    assert "this place knows of nobody" in said
+    assert "xanthippe" in names(other)
+    shutil.copy(place.data_dir / "erased", other.data_dir)
+    said = run(other, "restore", str(archive), "--replace")[1]
+    assert "knows of nobody" not in said
+    assert "xanthippe" not in names(other)
+
+
+def shell(place: Server, code: str) -> str:
+    return place.manage("shell", "-v0", "-c", f"from chat.models import User; {code}")
+
+
+def names(place: Server) -> list[str]:
+    found = "User.objects.order_by('username').values_list('username', flat=True)"
+    return shell(place, f"print(*{found})").split()
+
+
 def test_nothing_is_restored_under_a_running_server_or_over_another_installation(
     fresh_server, tmp_path
 ):

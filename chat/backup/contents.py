@@ -4,20 +4,23 @@ import json
 import secrets as random
 import shutil
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from uuid import UUID
 
 import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from chat.models import Backup, Gateway, Generation, User, bells
+from chat.models import Backup, Erasure, Gateway, Generation, User, bells, erased, erasure, residue
 from chat.models.secrets import Unsealable
 from chat.replies import branch
 
@@ -26,7 +29,7 @@ from .archive import Manifest
 
 KEYS = ("secret_key", "gateway_keys")
 # Made anew by a start, or another machine's business. What begins with a dot is somebody's draft.
-NOT_KEPT = {"static", "backups", "potok.lock", "last_backup", *KEYS}
+NOT_KEPT = {"static", "backups", "potok.lock", "last_backup", erased.NAME, *KEYS}
 # In the folders that a backup and a restore work in; both hold the database in plain.
 DRAFT, UNPACKED = ".potok-backup-", ".restore-"
 LEFTOVER_S = 24 * 3600
@@ -135,18 +138,44 @@ def is_empty() -> bool:
     return User._meta.db_table not in tables or not User.objects.exists()
 
 
-def put_back(manifest: Manifest, folder: Path) -> int:
-    """Make this the installation that was packed, as of this version; how many replies were cut."""
+@dataclass(frozen=True)
+class Restored:
+    """What was done to what the backup holds."""
+
+    cut: int  # replies that ran
+    receipts: list[Erasure]  # of whoever had been erased since, and is again
+    stayed: list[str]  # who had been erased since, and is there
+
+
+def put_back(manifest: Manifest, folder: Path, path: Path) -> Restored:
+    """Make this the installation that was packed, as of this version."""
+    gone = keys_of_erased()
+    erased.add(gone)
     with database().replaced(folder, manifest["counts"]):
         call_command("migrate", interactive=False, verbosity=0)
         cut = Generation.sweep([], kind="restart", usage=branch.cut_usage)
+        # Before the receipts, which name it.
+        Backup.note(path, datetime.fromisoformat(manifest["made_at"]))
+        receipts, stayed = erasure.erase_again(gone)
+        # What can't be cleaned now the process tries every hour.
+        with suppress(DatabaseError, residue.Busy):
+            Erasure.clean_files()
     _put_files(folder / "files")
     for name in manifest["keys"]:
         # Where the environment has said it, the file is not asked.
         if name != "secret_key" or (settings.DATA_DIR / name).exists():
             (folder / "keys" / name).replace(settings.DATA_DIR / name)
     archive.sync_folder(settings.DATA_DIR)
-    return cut
+    return Restored(cut, receipts, stayed)
+
+
+def keys_of_erased() -> set[UUID]:
+    """Whom this place knows to have been erased: its file, and the receipts of its database."""
+    found = erased.keys_of_file()
+    # It may be empty, damaged, or of a version without receipts.
+    with suppress(DatabaseError):
+        found.update(Erasure.objects.values_list("key", flat=True))
+    return found
 
 
 def _put_files(folder: Path) -> None:

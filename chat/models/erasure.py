@@ -5,16 +5,19 @@ that the files were clean may be added once. While a legal hold stands nobody is
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import removal, residue
+from . import erased, removal, residue
 from .calls import Call
 from .conversations import Held
 from .generations import Generation
@@ -130,13 +133,27 @@ def erase(person: User, by: User | None) -> Erasure:
             raise LastOwner
         Generation.stop_all(Generation.objects.filter(user=person))
         gone = _remove(person)
-        return Erasure.objects.create(
+        receipt = Erasure.objects.create(
             key=person.key,
             by_key=by.key if by else None,
             tables={name: n for name, n in sorted(gone.items()) if n},
             calls=Call.objects.filter(user_key=person.key).count(),
             backups=Backup.since(person.date_joined),
         )
+        # The receipt says it as well; should the file not be writable, that is logged.
+        transaction.on_commit(partial(erased.add, [receipt.key]), robust=True)
+        return receipt
+
+
+def erase_again(keys: Iterable[UUID]) -> tuple[list[Erasure], list[str]]:
+    """Of those who were erased, whoever is there again after a restore: receipts, who had to stay."""
+    receipts, stayed = [], []
+    for person in User.objects.filter(key__in=keys).order_by("pk"):
+        try:
+            receipts.append(erase(person, by=None))
+        except (Held, LastOwner):
+            stayed.append(person.username)
+    return receipts, stayed
 
 
 def _remove(person: User) -> Counter[str]:

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
+from chat import security
 from chat.backup import archive
 from chat.backup.contents import (
     UNPACKED,
+    Restored,
     drop_leftovers,
     is_empty,
     judge,
@@ -21,7 +22,8 @@ from chat.backup.contents import (
     sealed_elsewhere,
 )
 from chat.installation import hold, lock_file
-from chat.models import Backup
+from chat.models import erased
+from chat.models.read_log import pseudonym
 
 
 class Command(BaseCommand):
@@ -51,7 +53,8 @@ class Command(BaseCommand):
             os.close(lock)
 
     def _restore(self, path: Path, *, replaces: bool) -> None:
-        if not is_empty() and not replaces:
+        was_empty = is_empty()
+        if not was_empty and not replaces:
             raise CommandError(
                 "There is an installation here already. Make a backup of it, then give --replace."
             )
@@ -61,15 +64,36 @@ class Command(BaseCommand):
         with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=settings.DATA_DIR) as folder:
             manifest = archive.unpack(path, Path(folder))
             judge(manifest)
-            cut = put_back(manifest, Path(folder))
-        Backup.note(path.absolute(), datetime.fromisoformat(manifest["made_at"]))
+            knows_erased = erased.is_kept() or not was_empty
+            restored = put_back(manifest, Path(folder), path.absolute())
         messages = manifest["counts"].get("chat_message", 0)
         self.stdout.write(f"Restored {messages} messages, as of {manifest['made_at']}.")
-        if cut:
-            self.stdout.write(f"{cut} replies that ran at that time are marked interrupted.")
+        if restored.cut:
+            self.stdout.write(
+                f"{restored.cut} replies that ran at that time are marked interrupted."
+            )
+        self._tell_erased(restored, manifest["made_at"], is_known=knows_erased)
         if sealed := sealed_elsewhere():
             self.stdout.write(
                 f"The keys of these gateways can't be opened: {', '.join(sealed)}. Put the file"
                 f" gateway_keys back into {settings.DATA_DIR}, or enter the keys again."
             )
         self.stdout.write("Every earlier login has ended. Start Potok.")
+
+    def _tell_erased(self, restored: Restored, made_at: str, *, is_known: bool) -> None:
+        """A backup holds whoever was erased after it was made."""
+        for receipt in restored.receipts:
+            security.note("person_erased", key=pseudonym(receipt.key))
+            self.stdout.write(f"Erased again: {pseudonym(receipt.key)}. Receipt {receipt.pk}.")
+        if restored.stayed:
+            self.stdout.write(
+                f"These were erased since and are there again: {', '.join(restored.stayed)}. A legal"
+                " hold of that time stands on them, or they are the last owner: end that, then"
+                " manage.py erase_person."
+            )
+        if not is_known:
+            self.stdout.write(
+                f"Whoever was erased after {made_at} is there again, as this place knows of nobody."
+                f" Put the file {erased.NAME} of the former data directory into"
+                f" {settings.DATA_DIR} and restore once more, or use manage.py erase_person."
+            )
