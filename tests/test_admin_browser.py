@@ -3,8 +3,9 @@
 import re
 
 import pytest
+from playwright.sync_api import expect
 
-WIDTHS = [{"width": 1440, "height": 900}, {"width": 768, "height": 900}]
+WIDTHS = [{"width": width, "height": 900} for width in (1440, 768, 360)]
 LISTS = ["conversation", "generation", "call", "budget", "user", "gateway"]
 
 
@@ -38,6 +39,29 @@ def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale)
         page.wait_for_url("**/admin/chat/price/?*")
         page.get_by_text(re.compile(r"^50[.,]000000001$")).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 360])
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_every_room_is_reached_from_a_bar_that_never_scrolls(open_page, owner, width, locale):
+    page = open_page(owner, viewport={"width": width, "height": 900})
+    page.goto("/admin/spend/")
+    fits = "e => e.scrollWidth <= e.clientWidth && e.clientHeight <= 60"
+    assert page.locator("#header").evaluate(fits)
+    every = {link.get_attribute("href") for link in page.locator("#rooms a").all()}
+    page.locator("#rooms > button").click()
+    menu = page.locator("#all-rooms")
+    expect(menu).to_be_visible()
+    shown = [link.get_attribute("href") for link in page.locator("#rooms a:visible").all()]
+    assert len(shown) == len(every)
+    assert set(shown) == every
+    assert menu.evaluate("e => e.scrollWidth <= e.clientWidth")
+    box = menu.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    menu.locator("a[href='/admin/chat/erasure/']").click()
+    page.wait_for_url("**/admin/chat/erasure/")
+    expect(page.locator("#all-rooms [aria-current]")).to_have_count(1)
 
 
 def test_a_reply_looks_to_staff_as_it_did_to_its_reader(open_page, owner, gateway):

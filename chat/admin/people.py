@@ -47,6 +47,8 @@ class GroupChoice(forms.ModelMultipleChoiceField):
 class GroupsFilter(admin.RelatedFieldListFilter):
     """Roles by their names in the reader's language."""
 
+    include_empty_choice = False  # it would be a dash
+
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         groups = Group.objects.order_by("pk").values_list("pk", "name")
         return [(pk, str(ROLE_NAMES.get(name, name))) for pk, name in groups]

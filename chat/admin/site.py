@@ -37,13 +37,19 @@ TOPICS = (
     "scores",
     "erasures",
 )
-# By what staff do most. What the list of generations shows has a name of its own.
-ORDER = (
-    *("Conversation", "Feedback", "Generation", "Call", "Budget", "User", "Group"),
-    *("Invitation", "AccountPolicy", "IdentityProvider"),
-    *("Gateway", "LanguageModel", "Price", "Rate", "ReadLog"),
-    *("Scale", "Retention", "Hold", "Erasure"),
+# By what staff do most: the first are in the bar, all others in its menu, under these headings.
+ROOMS = (
+    (
+        _("Every day"),
+        ("Conversation", "Feedback", "Generation", "Call", "Budget", "User", "Gateway"),
+    ),
+    (_("People"), ("Group", "Invitation", "AccountPolicy", "IdentityProvider")),
+    (_("Models and prices"), ("LanguageModel", "Price", "Rate")),
+    (_("Review"), ("Scale", "ReadLog")),
+    (_("Keeping and erasing"), ("Retention", "Hold", "Erasure")),
 )
+ORDER = [name for _heading, names in ROOMS for name in names]
+# What the list of generations shows has a name of its own.
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 
 
@@ -115,6 +121,25 @@ class PotokAdmin(AdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return redirect("password")
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        return context | {"rooms": self._rooms(request, context["available_apps"])}
+
+    @staticmethod
+    def _rooms(request: HttpRequest, apps: list[Any]) -> list[dict[str, Any]]:
+        """[{"heading", "links"}]: all that this person may open; the first are those of the bar."""
+        models = {model["object_name"]: model for app in apps for model in app["models"]}
+        rooms = []
+        for place, (heading, names) in enumerate(ROOMS):
+            links = [
+                (model["name"], model["admin_url"]) for name in names if (model := models.get(name))
+            ]
+            if place == 0 and request.user.has_perm("chat.see_sums"):
+                links.insert(0, (_("Spending"), reverse("admin:spend")))
+            if links:
+                rooms.append({"heading": heading, "links": links})
+        return rooms
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """One list for all, by what staff do most, wherever a model comes from."""
