@@ -244,30 +244,36 @@ def settle(server: Server, language: str) -> Client:
 
 # --- what staff see -------------------------------------------------------------------------------
 
+ROW = "#result_list tbody tr:first-child a[href*='/change/']"
+# Where each begins, and what is followed or clicked from there on.
 REVIEW = {
-    "spending": "/admin/spend/",
-    "running": "/admin/chat/generation/",
-    "people": "/admin/chat/user/?o=-4",
-    "gateways": "/admin/chat/gateway/",
-    "list": "/admin/chat/conversation/",
-    "found": "/admin/chat/conversation/?q=ёжик",
-    "transcript": "/admin/chat/conversation/?owner=anna",
-    "queue": "/admin/chat/feedback/",
-    "verdict": "/admin/chat/feedback/",
-    "readings": "/admin/chat/readlog/",
+    "spending": ("/admin/spend/", []),
+    "running": ("/admin/chat/generation/", []),
+    "people": ("/admin/chat/user/?o=-4", []),
+    "budgets": ("/admin/chat/budget/", []),
+    "budget": ("/admin/chat/budget/", [ROW]),
+    "gateways": ("/admin/chat/gateway/", []),
+    "gateway": ("/admin/chat/gateway/", [ROW]),
+    "list": ("/admin/chat/conversation/", []),
+    "found": ("/admin/chat/conversation/?q=ёжик", []),
+    "transcript": ("/admin/chat/conversation/?owner=anna", [ROW]),
+    "replay": ("/admin/chat/conversation/?owner=anna&rating=down", [ROW, "a[href*='/replay/']"]),
+    "queue": ("/admin/chat/feedback/", []),
+    "verdict": ("/admin/chat/feedback/", [ROW]),
+    "readings": ("/admin/chat/readlog/", []),
+    "retention": ("/admin/chat/retention/due/", []),
+    "erasing": ("/admin/chat/user/?q=demo-2", [ROW, "a[href$='/erase/']"]),
+    "erasure": ("/admin/chat/erasure/", [ROW]),
+    "menu": ("/admin/chat/readlog/", ["#rooms > button"]),
 }
-OPENED = {"transcript": "conversation", "verdict": "feedback"}
 
 
 def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) -> None:
     """The owner's review of what is there, and of a thousand conversations more."""
     if wanted and not any(each.startswith("review") for each in wanted):
         return
-    reply = anna.last(anna.send(EARLIER["en"][0], model="demo-error-drop"))["id"]
-    until(lambda: anna.get(f"/m/{reply}/feedback/").status_code == 200, "the reply has ended")
-    anna.post(f"/m/{reply}/feedback/", {"rating": "-1", "comment": "It stops in the middle."})
-    server.manage("seed_demo", "--conversations", "1000")
-    for name, path in REVIEW.items():
+    prepare_review(server, anna)
+    for name, (path, links) in REVIEW.items():
         for size, scheme, language in TURNS:
             shot = f"review-{name}-{size}-{scheme}-{language}"
             if wanted and not any(shot.startswith(each) for each in wanted):
@@ -277,11 +283,27 @@ def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) ->
                 if name == "running":
                     anna.send(EARLIER["en"][1], model="demo-error-hang")
                 page.goto(path)
-                if name in OPENED:
-                    row = f"#result_list a[href*='/{OPENED[name]}/'][href*='/change/']"
-                    page.locator(row).first.click()
-                    page.wait_for_url("**/change/**")
+                for link in links:
+                    found = page.locator(link).first
+                    if address := found.get_attribute("href"):
+                        page.goto(address)
+                    else:
+                        found.click()
                 photograph(page, shot)
+
+
+def prepare_review(server: Server, anna: Client) -> None:
+    """Something for each screen to show: a rating, budgets, a rule, somebody who was erased."""
+    reply = anna.last(anna.send(EARLIER["en"][0], model="demo-error-drop"))["id"]
+    until(lambda: anna.get(f"/m/{reply}/feedback/").status_code == 200, "the reply has ended")
+    anna.post(f"/m/{reply}/feedback/", {"rating": "-1", "comment": "It stops in the middle."})
+    owner = server.visitor().log_in()
+    everybody = {"period": "month", "money": "500", "currency": "USD", "is_hard": "on"}
+    for budget in (everybody, {"period": "day", "tokens": "200000", "is_each": "on"}):
+        assert owner.post("/admin/chat/budget/add/", budget).status_code == 302
+    server.manage("seed_demo", "--conversations", "1000")
+    server.manage("backup")
+    server.manage("erase_person", "demo-5", "--yes")
 
 
 def main(wanted: list[str]) -> None:
