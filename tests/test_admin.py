@@ -601,15 +601,15 @@ def test_a_transcript_keeps_branches_together_and_links_versions(reviewer, conve
         second.pk,
     ]
     assert [entry.begins_branch for entry in entries] == [False, False, True, False, True]
-    assert entries[4].forks_from == f"?p=1#m-{question.uuid}"
+    assert entries[4].forks_from == f"#m-{question.uuid}"
     versions = [(v.number, v.href, v.is_here) for v in entries[3].versions]
-    assert versions == [(1, f"?p=1#m-{first.uuid}", True), (2, f"?p=1#m-{second.uuid}", False)]
+    assert versions == [(1, f"#m-{first.uuid}", True), (2, f"#m-{second.uuid}", False)]
 
 
 def test_a_transcript_leads_to_what_went_wrong(reviewer, conversation):
     second = conversation.messages.order_by("pk").last()
     problems = transcript(reviewer, conversation).context["problems"]
-    assert problems == [{"href": f"?p=1#m-{second.uuid}", "label": "failed: server"}]
+    assert problems == [{"href": f"#m-{second.uuid}", "label": "failed: server"}]
 
 
 def test_a_deleted_message_and_conversation_are_marked(people, reviewer, conversation):

@@ -358,7 +358,7 @@ def test_a_transcript_leads_to_thumbs_down_as_well(reviewer, conversation):
     reply = conversation.messages.last()
     Feedback.objects.create(message=reply, rating=-1)
     page = reviewer.get(at("chat_conversation_change", conversation.pk))
-    assert page.context["problems"] == [{"href": f"?p=1#m-{reply.uuid}", "label": "thumbs down"}]
+    assert page.context["problems"] == [{"href": f"#m-{reply.uuid}", "label": "thumbs down"}]
     assert "Jump to the problem" in page.content.decode()
 
 

@@ -63,6 +63,7 @@ def of(
     """The template's context: one page of entries, and what the whole adds up to."""
     tree = Tree(conversation, with_deleted=with_deleted)
     here = Paginator(tree.order, MESSAGES_A_PAGE).get_page(page)
+    tree.here = here.number
     rows = conversation.messages.filter(pk__in=here.object_list).for_display()
     rows = rows.prefetch_related("calls__price", "revisions", "scores__reviewer")
     entries = {m.row.pk: tree.entry(m, scores) for m in shown(rows, is_read_only=True)}
@@ -104,6 +105,8 @@ class Node:
 class Tree:
     """All messages of a conversation, without their text: the current branch, then the others."""
 
+    here = 1  # the page that is shown
+
     def __init__(self, conversation: Conversation, *, with_deleted: bool) -> None:
         self.conversation_href = reverse("admin:chat_conversation_change", args=[conversation.pk])
         messages = conversation.messages.order_by("id")
@@ -136,9 +139,13 @@ class Tree:
     def _places(self) -> dict[int, int]:
         return {pk: place for place, pk in enumerate(self.order)}
 
+    def page_of(self, pk: int) -> int:
+        return self._places[pk] // MESSAGES_A_PAGE + 1
+
     def href(self, pk: int) -> str:
-        page = self._places[pk] // MESSAGES_A_PAGE + 1
-        return f"?p={page}#m-{self.nodes[pk].uuid}"
+        """From the page that is shown. On it nothing is loaded again, nor noted as read again."""
+        page = self.page_of(pk)
+        return f"{f'?p={page}' if page != self.here else ''}#m-{self.nodes[pk].uuid}"
 
     def problem(self, pk: int) -> dict[str, str]:
         node = self.nodes[pk]
@@ -167,5 +174,5 @@ class Tree:
             begins_branch=not node.current and follows != node.parent,
             forks_from=self.href(node.parent) if node.parent else "",
             scores=scores.of(m.row),
-            href=self.conversation_href + self.href(node.pk),
+            href=f"{self.conversation_href}?p={self.page_of(node.pk)}#m-{node.uuid}",
         )
