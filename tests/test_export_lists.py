@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import Call, Feedback, Generation, ReadLog, User
-from chat.models.generations import CallEnd
+from chat.models.calls import CallEnd
 from tests import rows
 
 pytestmark = pytest.mark.django_db
