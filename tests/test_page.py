@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocket, expect
 
 from tests.waiting import until
 
@@ -145,6 +145,24 @@ def test_5_7_a_send_without_a_connection_keeps_the_text_and_says_so(gateway, pag
     page.locator(ENDED).wait_for()
     expect(alert).to_have_count(0)
     expect(page.locator("[data-role=user]")).to_have_count(1)
+
+
+def test_5_15_a_page_knocks_before_it_opens_socket_after_socket_and_is_back_at_once(
+    fresh_server, open_page, complaints
+):
+    """Chromium lets a page whose sockets keep failing wait for seconds."""
+    page = open_page(fresh_server.visitor().set_up())
+    complaints[0].allow("WebSocket connection to .* failed|ERR_CONNECTION_REFUSED")
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket))
+    live(page)
+    fresh_server.kill()
+    for _ in range(4):
+        page.wait_for_event("requestfailed", lambda request: request.url.endswith("/healthz"))
+    assert len(sockets) <= 2
+    fresh_server.start()
+    page.locator("body[data-connection=live]").wait_for()
+    assert len(sockets) <= 3
 
 
 def test_5_9_a_model_is_found_by_typing_and_taken_by_keyboard(gateway, page):

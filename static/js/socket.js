@@ -18,6 +18,7 @@
 const SILENCE_MS = 8000
 const CONNECT_MS = 1500
 const RETRY_MS = 1000
+const DIRECT_MS = 30_000
 const ACK_MS = 250
 const ACK_CHARS = 64 * 1024
 
@@ -25,6 +26,7 @@ const protocol = Number(document.body.dataset.protocol)
 let socket = null
 let heard = 0
 let opening = 0
+let probe = null
 let retry = 0
 let acked = 0
 let last = 0
@@ -42,7 +44,27 @@ function show(state) {
 
 function connect() {
   clearTimeout(retry)
-  if (socket || document.hidden && heard) return
+  if (socket || probe || document.hidden && heard) return
+  if (opening && performance.now() - opening < DIRECT_MS) knock()
+  else open()
+}
+
+/** Whether somebody answers is asked by a small request, and by a socket only now and then: a browser
+    holds the sockets of a page back, by seconds, once a dozen of them have come to nothing. */
+async function knock() {
+  const mine = probe = new AbortController()
+  const timer = setTimeout(() => mine.abort(), CONNECT_MS)
+  const isThere = await fetch("/healthz", { signal: mine.signal, cache: "no-store" })
+    .then((answer) => answer.ok, () => false)
+  clearTimeout(timer)
+  if (mine !== probe) return
+  probe = null
+  if (isThere) return open()
+  show(navigator.onLine && !mine.signal.aborted ? "connecting" : "offline")
+  again()
+}
+
+function open() {
   const address = new URL("/ws/", location.href)
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:"
   const mine = socket = new WebSocket(address)
@@ -50,6 +72,11 @@ function connect() {
   mine.onopen = () => { heard = performance.now(); last = acked = unacked = 0 }
   mine.onmessage = (event) => { if (mine === socket) hear(event.data) }
   mine.onclose = (event) => { if (mine === socket) closed(event.code) }
+}
+
+/** Jittered, so that a restart isn't met by every page at once. */
+function again() {
+  retry = setTimeout(connect, RETRY_MS * (0.3 + 0.7 * Math.random()))
 }
 
 function closed(code) {
@@ -62,13 +89,13 @@ function closed(code) {
   }
   if (code === 4404) return location.assign(`/?undo=${state().conversation}`)
   show(navigator.onLine ? "connecting" : "offline")
-  // Jittered, so that a restart isn't met by every page at once.
-  retry = setTimeout(connect, RETRY_MS * (0.3 + 0.7 * Math.random()))
+  again()
 }
 
 function drop() {
+  probe?.abort()
   const old = socket
-  socket = null
+  socket = probe = null
   watched = null
   if (old) old.close()
 }
