@@ -1,7 +1,10 @@
 """Demonstration data is what the product itself would have written."""
 
+import re
+
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from chat.models import Call, Conversation, Message, Tally, search
 from tests.rows import ask, branch
@@ -28,3 +31,14 @@ def test_real_conversations_go_on_beside_them():
     # Their keys were given by hand; the next ones are the database's own again.
     assert ask("Another", mine).conversation == mine
     assert Conversation.objects.count() == 4
+
+
+def test_what_a_conversation_cost_is_found_without_a_walk_through_all_calls():
+    call_command("seed_demo", conversations=300)  # which has the planner look at it
+    calls = Call.objects.filter(conversation=Conversation.objects.first())
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # of a few rows it is the quickest way
+    plan = calls.order_by().explain()
+    assert "chat_call" in plan
+    assert not re.search(r"SCAN chat_call|Seq Scan on chat_call", plan), plan

@@ -134,7 +134,13 @@ class Call(models.Model):
         indexes = [
             models.Index(
                 fields=["gateway", "started_at"], name="call_errors", condition=~Q(error_kind="")
-            )
+            ),
+            # Of a column that is nearly always NULL SQLite takes the key's own index for useless.
+            models.Index(
+                fields=["conversation"],
+                name="call_titles",
+                condition=Q(conversation__isnull=False),
+            ),
         ]
         verbose_name = _("call")
         verbose_name_plural = _("calls")
