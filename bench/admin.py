@@ -2,8 +2,8 @@
 
 python -m bench.admin [conversations]    (100,000 of ten messages each unless told), both databases
 
-On a machine that does something else as well, only the process's own CPU time says much, and that
-leaves out what PostgreSQL does.
+On a machine that does something else as well, only the CPU time says much: the process's own and that
+of PostgreSQL's process for it, of helpers of which it is left out.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from bench._measure import percentile
+from bench._measure import cpu_s, percentile
 
 CONVERSATIONS = 100_000
 ROUNDS = 12
@@ -101,6 +101,9 @@ def measure(conversations: int) -> None:
         print(f"made in {time.monotonic() - began:.0f} s")
     if not Budget.objects.exists():
         use_budgets(Budget, Allowance, list(User.objects.all()))
+    Gateway.objects.filter(slug=ASKED["gateway"]).update(
+        enabled=True
+    )  # nothing runs that would ask
     owner, root = Client(), Client()
     asker = User.objects.get(username="demo-7")
     owner.force_login(asker)
@@ -134,23 +137,32 @@ def measure(conversations: int) -> None:
         most = SEARCH_MS if "?q=" in address and "admin" in address else LIMIT_MS
         pages[name] = (partial(begin, root, address), most)
     print(
-        f"| {connection.vendor} | median ms | p95 ms | at most | own CPU ms | queries |\n"
-        "|---|--:|--:|--:|--:|--:|"
+        f"| {connection.vendor} | median ms | p95 ms | at most | CPU ms, median | p95 | queries |\n"
+        "|---|--:|--:|--:|--:|--:|--:|"
     )
+    backend = None
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (backend,) = cursor.fetchone()
+
+    def cpu() -> float:
+        return time.process_time() + (cpu_s(backend) if backend else 0)
+
     for name, (ask, most) in pages.items():
         times, work = [], []
         for _ in range(ROUNDS):
             with CaptureQueriesContext(connection) as queries:
-                began, worked = time.perf_counter(), time.process_time()
+                began, worked = time.perf_counter(), cpu()
                 answer = ask()
                 times.append((time.perf_counter() - began) * 1000)
-                work.append((time.process_time() - worked) * 1000)
+                work.append((cpu() - worked) * 1000)
             assert answer.status_code in (200, 303), (name, answer.status_code)
         p95 = percentile(times, 0.95)
         print(
             f"| {name.strip()} | {percentile(times, 0.5):.0f} | {p95:.0f}"
             f" | {most:g}: {'holds' if p95 <= most else 'MISSED'}"
-            f" | {percentile(work, 0.5):.0f} | {len(queries)} |",
+            f" | {percentile(work, 0.5):.0f} | {percentile(work, 0.95):.0f} | {len(queries)} |",
             flush=True,
         )
 
