@@ -180,10 +180,16 @@ async def first(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 def use_budgets(budgets: Any, allowances: Any, people: list[Any]) -> None:
-    """As many as an installation with many groups has, and something of each used by everybody."""
+    """Three that bound everybody, the others a group; of each everybody has used something."""
+    group = budgets._meta.get_field("group").related_model.objects.create(name="many")
     periods = ("day", "week", "month")
     made = budgets.objects.bulk_create(
-        budgets(period=periods[number % 3], is_each=True, tokens=1_000_000)
+        budgets(
+            period=periods[number % 3],
+            group=None if number < len(periods) else group,
+            is_each=True,
+            tokens=1_000_000,
+        )
         for number in range(BUDGETS)
     )
     rows = (
