@@ -305,6 +305,7 @@ OTHERS: list[Screen] = [
     *(wrong_password, found, not_found),
     *(at(f"/{path}/") for path in ("settings", "password", "parameters", "search", "models")),
     *(at(f"/settings/{path}/") for path in ("second-factor", "passkeys")),
+    *(at(f"/settings/{path}/") for path in ("delete-conversations", "delete-account")),
     second_factor_draft,
     at("/c/nothing/"),
     at("/admin/"),

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.gateway import Gateway
 from tests.script import usage_of
+from tests.test_accessibility import AXE, flaws
 from tests.test_notices import Hook
 from tests.waiting import until
 
@@ -125,10 +126,13 @@ def test_a_queued_reply_that_cannot_be_paid_says_so_and_can_be_tried_again(owner
 
 
 @pytest.mark.parametrize("locale", ["ru"])
-def test_a_person_reads_which_limit_it_is_and_keeps_the_text(owner, gateway, open_page, complaints):
+def test_5_13_a_person_reads_which_limit_it_is_and_keeps_the_text(
+    owner, gateway, open_page, complaints
+):
     set_budget(owner, money="0.003")
     gateway.reply("Свет рассеивается.", usage=usage_of(100, 250))
     page = open_page(owner)
+    page.add_init_script(path=AXE)
     complaints[0].allow("status of 429|Error Code 429")
     page.goto("/")
     page.fill("[name=text]", "Почему небо синее?")
@@ -138,9 +142,13 @@ def test_a_person_reads_which_limit_it_is_and_keeps_the_text(owner, gateway, ope
     page.fill("[name=text]", "А море?")
     # What is left is told while the next question is written.
     expect(page.locator("#limits")).to_contain_text("Дневной лимит этого сервера: до")
+    assert flaws(page) == []
     page.click("[name=send]")
     alert = page.locator("#composer-alert [role=alert]")
     expect(alert).to_contain_text("Дневной лимит этого сервера исчерпан: использовано")
     expect(alert).to_contain_text("Поднять его может администратор.")
     expect(page.locator("[name=text]")).to_have_value("А море?")
     expect(page.locator("[data-message]")).to_have_count(2)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert flaws(page) == [], scheme
