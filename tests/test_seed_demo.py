@@ -5,8 +5,10 @@ import re
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from chat.models import Call, Conversation, Message, Tally, search
+from chat.rendering.thread import shown
 from tests.rows import ask, branch
 
 pytestmark = pytest.mark.django_db
@@ -42,3 +44,18 @@ def test_what_a_conversation_cost_is_found_without_a_walk_through_all_calls():
     plan = calls.order_by().explain()
     assert "chat_call" in plan
     assert not re.search(r"SCAN chat_call|Seq Scan on chat_call", plan), plan
+
+
+def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others():
+    call_command("seed_demo", conversations=300)
+    conversation = Conversation.objects.first()
+    with CaptureQueriesContext(connection) as queries:
+        shown(conversation.branch().for_display())
+    (asked,) = [q["sql"] for q in queries if "OR" in q["sql"] and '"parent_id" IN' in q["sql"]]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        word = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+        cursor.execute(word + asked.replace("%", "%%"))
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert "chat_message_conversation_id" in plan, plan

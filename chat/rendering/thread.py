@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
@@ -268,8 +269,9 @@ def _turns(rows: Sequence[Message]) -> dict[int | None, list[tuple[int, UUID]]]:
     parents = [row.parent_id for row in rows if row.parent_id]
     beside = Q(parent__in=parents)
     if len(parents) < len(rows):
-        beside |= Q(parent=None, conversation=rows[0].conversation_id)
-    siblings = Message.objects.filter(beside, deleted_at=None)
+        # Not as NULL: SQLite would walk through the first messages of all conversations.
+        beside |= Q(above=0, conversation=rows[0].conversation_id)
+    siblings = Message.objects.alias(above=Coalesce("parent", 0)).filter(beside, deleted_at=None)
     # Sorted here: asked for by key, SQLite would read all messages there are in that order.
     found = siblings.order_by().values_list("id", "uuid", "parent_id")
     for pk, uuid, parent in sorted(found):
