@@ -4,8 +4,10 @@ Twisted gives up whoever is silent for a minute, but a byte now and then would k
 good; and nothing there counts connections, or what a reader leaves unread.
 """
 
+import asyncio
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from twisted.web.http import HTTPChannel
@@ -21,6 +23,8 @@ PER_ADDRESS = 1_000
 # Pings and pieces of frames, which the application never sees, in a second.
 PIECES_A_SECOND = 200
 UNREAD_MAX_BYTES = 1024 * 1024
+# How often somebody is looked at who leaves an answer unread.
+LOOK_S = 15
 
 _HEADERS = (
     b"Content-Type: text/plain\r\nContent-Security-Policy: default-src 'none'\r\n"
@@ -58,14 +62,22 @@ class Crowd:
             del self._counts[address]
 
 
+def unread(transport: Any) -> int:
+    """How many bytes its reader has left with us, beside what the system holds for it."""
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
 class Channel(HTTPChannel):
-    """A connection that is closed once a request comes more slowly than anybody's line."""
+    """A connection that is closed once it goes more slowly than anybody's line, either way."""
 
     crowd = Crowd()
     clock = staticmethod(time.monotonic)
     _began: float | None = None
     _received = 0
     _address: str | None = None
+    _given = 0  # bytes of answers
+    _look: Any = None  # the next one at a slow reader
+    _room: asyncio.Future[None] | None = None
 
     def connectionMade(self) -> None:  # noqa: N802
         super().connectionMade()
@@ -79,12 +91,16 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         self.leave_crowd()
+        self._let_go_on()
         super().connectionLost(reason)
 
     def leave_crowd(self) -> None:
         if self._address is not None:
             self.crowd.forget(self._address)
             self._address = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self._handlingRequest:
@@ -100,6 +116,64 @@ class Channel(HTTPChannel):
     def allContentReceived(self) -> None:  # noqa: N802
         self._began = None
         super().allContentReceived()
+
+    # --- who doesn't read what they asked for ---
+
+    def write(self, data: bytes) -> None:
+        self._given += len(data)
+        super().write(data)
+
+    def writeSequence(self, iovec: Any) -> None:  # noqa: N802
+        self._given += sum(map(len, iovec))
+        super().writeSequence(iovec)
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        super().pauseProducing()
+        self._look_later()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        super().resumeProducing()
+        self._let_go_on()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802
+        if self._dataBuffer and unread(self.transport) > UNREAD_MAX_BYTES:
+            # More requests came in one go, and each answer would be kept.
+            self.persistent = False
+        super().requestDone(request)
+        if unread(self.transport):
+            self._look_later()
+
+    def timeoutConnection(self) -> None:  # noqa: N802
+        if unread(self.transport):
+            # Twisted would end whoever takes more than a minute to read an answer.
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
+
+    async def has_room(self) -> None:
+        """Returns once the reader has taken what was written, or is gone."""
+        if self._waitingForTransport:
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
+
+    def _let_go_on(self) -> None:
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    def _look_later(self) -> None:
+        if self._look is None:
+            taken = self._given - unread(self.transport)
+            self._look = self.callLater(LOOK_S, partial(self._look_at_reader, taken))
+
+    def _look_at_reader(self, taken: int) -> None:
+        self._look = None
+        left = unread(self.transport)
+        if left and self._given - left - taken < LEAST_BYTES_S * LOOK_S:
+            self.transport.abortConnection()
+        elif left:
+            self._look_later()
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
         self._end(refusal(b"400 Bad Request", b"This is no request."))
@@ -123,8 +197,7 @@ class Patience:
 
         A page has acknowledged nearly all when it is sent more, but for the last large frame.
         """
-        unread = len(transport.dataBuffer) + transport._tempDataLen
-        is_over = unread > UNREAD_MAX_BYTES + self._largest
+        is_over = unread(transport) > UNREAD_MAX_BYTES + self._largest
         self._largest = max(self._largest, size)
         return is_over
 

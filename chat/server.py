@@ -11,6 +11,7 @@ import signal
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 with contextlib.suppress(ImportError):  # uvloop has no Windows
@@ -26,7 +27,7 @@ from django.conf import settings
 from twisted.internet import reactor
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from chat.connections import TOO_LARGE, Channel, Patience, refusal
+from chat.connections import TOO_LARGE, Channel, Patience, refusal, unread
 from chat.replies.process import process
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,11 @@ class Request(WebRequest):
         """Daphne's page has inline styles and no policy."""
         self.channel.transport.write(refusal(b"%d %b" % (status, status_text), body.encode()))
         self.channel.loseConnection()
+
+    async def has_room(self) -> None:
+        """Returns once the reader has taken what was written, or is gone."""
+        if self.channel is not None:
+            await self.channel.has_room()
 
     def _refuse(self) -> None:
         self.is_refused = True
@@ -204,6 +210,12 @@ class Server(DaphneServer):
         factory.protocol = WebSocket
         self._ws_factory = factory
 
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Daphne's; a socket can see what its reader leaves unread."""
+        if scope["type"] == "websocket":
+            scope["potok.unread"] = partial(unread, protocol.transport)
+        return super().create_application(protocol, scope)
+
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Daphne's, with a short way for what is sent most by far: a frame of text."""
         is_text = message["type"] == "websocket.send" and message.get("text") is not None
@@ -211,6 +223,9 @@ class Server(DaphneServer):
             protocol.sendMessage(message["text"].encode())
         else:
             await super().handle_reply(protocol, message)
+        if message.get("more_body") and not protocol.responseHeaders.hasHeader("Content-Length"):
+            # A file that is made as it is read; a page is there already.
+            await protocol.has_room()
 
     def application_checker(self) -> None:
         """Daphne's, kept going: an application that raised in mid-answer would end it for good."""

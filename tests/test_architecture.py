@@ -23,6 +23,7 @@ ROOMS = {
     "doctor": {"installation", "proxies", "rendering", "replies", "models", "upstream"},
     "migrations": {"models"},
     "management": {
+        "allocator",
         "backup",
         "catalogues",
         "doctor",
@@ -37,6 +38,7 @@ ROOMS = {
         "upstream",
     },
     # single modules at the top
+    "allocator": set(),
     "amounts": set(),
     "apps": {"models", "security"},
     "asgi": {"doctor", "page", "admin", "demo", "replies", "models", "statics"},

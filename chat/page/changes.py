@@ -1,6 +1,7 @@
 """What changed for a page since it was rendered, as ops; by the templates that rendered the page."""
 
 from collections.abc import Container
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -205,6 +206,15 @@ def around(m: Shown, page: Page, followed: Followed) -> Op:
     """What surrounds the text of a running reply, as it stands; without a query."""
     with translation.override(page.language), timezone.override(page.time_zone):
         return _shell(m, followed)
+
+
+def without_text(m: Shown) -> Shown:
+    """What of a message is kept for `around`: no socket holds a text of its own."""
+    row = copy(m.row)
+    row.text, row.reasoning = row.text[:1], row.reasoning[:1]
+    m = replace(m, row=row)
+    m.body, m.reasoning = [], []
+    return m
 
 
 def _shell(m: Shown, followed: Followed) -> Op:

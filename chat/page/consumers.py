@@ -12,6 +12,7 @@ import contextvars
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 PROTOCOL = 2
 BEAT_S = 5.0
 WINDOW_BYTES = 256 * 1024
+# Heads of frames and answers to pings, which aren't acknowledged.
+CONTROL_BYTES = 4 * 1024
 ACK_WITHIN_S = 30.0
 MAX_FRAME_CHARS = 16 * 1024
 FRAMES_A_SECOND = 40
@@ -73,6 +76,8 @@ class Socket(AsyncWebsocketConsumer):
         self._user = user
         self._language = session.language
         self._is_over = False
+        # Told by `serve`: the bytes that this reader leaves with us.
+        self._unread: Callable[[], int] = self.scope.get("potok.unread", int)
         self._n = 0
         self._sent: list[tuple[int, int, float]] = []  # unacknowledged: number, bytes, when
         self._unacked_bytes = 0
@@ -139,9 +144,14 @@ class Socket(AsyncWebsocketConsumer):
     def _acknowledge(self, number: Any) -> None:
         if not isinstance(number, int) or isinstance(number, bool):
             raise ValueError("not a number")
+        if number > self._n or self._unread() > self._bytes_after(number) + CONTROL_BYTES:
+            raise ValueError("not read yet")
         while self._sent and self._sent[0][0] <= number:
             self._unacked_bytes -= self._sent.pop(0)[1]
         self._poke()
+
+    def _bytes_after(self, number: int) -> int:
+        return sum(size for n, size, _ in self._sent if n > number)
 
     def _hear_bell(self, _note: dict[str, Any]) -> None:
         self._is_rung = True
@@ -207,7 +217,8 @@ class Socket(AsyncWebsocketConsumer):
 
     @property
     def _has_room(self) -> bool:
-        return self._unacked_bytes < WINDOW_BYTES
+        """Whether to render more: not for whoever hasn't read what there is, whatever it says."""
+        return self._unacked_bytes < WINDOW_BYTES and self._unread() <= CONTROL_BYTES
 
     def _hear_reply(self) -> None:
         if self._has_room:
@@ -299,7 +310,7 @@ class Socket(AsyncWebsocketConsumer):
                 self._told.pop(reply.uuid, None)
                 self._following[reply] = Position()
         for m in found.running:
-            self._shown[str(m.uuid)] = m
+            self._shown[str(m.uuid)] = changes.without_text(m)
             if all(reply.uuid != str(m.uuid) for reply in self._following):
                 reply = live_replies.watch(m.row, self._hear_reply)
                 is_afresh = reply.uuid in found.afresh
@@ -313,11 +324,10 @@ class Socket(AsyncWebsocketConsumer):
 
     async def _send_frame(self, content: dict[str, Any]) -> None:
         self._n += 1
-        text = msgspec.json.encode({"n": self._n, **content}).decode()
-        size = len(text)
-        self._sent.append((self._n, size, time.monotonic()))
-        self._unacked_bytes += size
-        await self.send(text)
+        encoded = msgspec.json.encode({"n": self._n, **content})
+        self._sent.append((self._n, len(encoded), time.monotonic()))
+        self._unacked_bytes += len(encoded)
+        await self.send(encoded.decode())
 
     def _leave_all(self) -> None:
         for reply in list(self._following):

@@ -27,6 +27,10 @@ LINE_MAX_MAILBOXES = 500
 # Ends of elements in one text; whoever writes more is no longer read, and costs seconds.
 TAGS_MAX = 100_000
 
+# What may become a node of comrak's tree, of some 400 bytes each; the tree of a text of 2 MB that is
+# nothing else takes half a gigabyte. Prose and code have a tenth of it.
+NODES_MAX = 300_000
+
 # A noncharacter that keeps a line from being taken for a block of its own; never in the output.
 GUARD = "\ufdd0"
 
@@ -48,6 +52,8 @@ def parse(source: str, *, is_open: bool = False) -> list[Piece]:
     that is nested too deeply is shown as plain text, and so is all of a text with too many
     elements; an error in a library is raised.
     """
+    if _has_too_many_nodes(source):
+        return [Piece(0, "plain", plain(source), [], is_loose=False)]
     raw = _html(source)
     if raw.count("<") > TAGS_MAX:
         return [Piece(0, "plain", plain(source), [], is_loose=False)]
@@ -73,6 +79,8 @@ _TAG = re.compile(r"<[^>]*>")
 
 def said(source: str) -> str:
     """The text without its markup, as if read aloud: for an excerpt, never as HTML."""
+    if _has_too_many_nodes(source):
+        return source
     html = _IMAGE.sub(r"\1", _html(source).replace(GUARD, ""))
     return unescape(_TAG.sub(" ", _WITHIN_LINE.sub("", html))).strip()
 
@@ -87,6 +95,10 @@ def plain_ends() -> tuple[str, str]:
     return '<pre class="plain" dir="auto"><code>', "</code></pre>"
 
 
+def _has_too_many_nodes(source: str) -> bool:
+    return sum(map(source.count, _NODES)) > NODES_MAX
+
+
 def _html(source: str) -> str:
     return str(
         comrak.render_markdown(_guarded(source), *_options(with_latex=_has_cheap_latex(source)))
@@ -95,6 +107,8 @@ def _html(source: str) -> str:
 
 # --- before comrak ---
 
+# Where comrak cuts a line of text ("w" may begin an address), and what may stand for a block.
+_NODES = [*"\n*_`~[]!&\\<:@w$|", "- ", "+ ", "> ", ". ", ") "]
 _PREFIX = r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*"
 _LINE_TAG = re.compile(rf"^({_PREFIX})(?=<)", re.M)
 _DISPLAY = re.compile(rf"^({_PREFIX})(\$\$|\\\[)", re.M)

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
+from chat.allocator import give_back
 from chat.catalogues import compile_catalogues
 from chat.installation import (
     collect_static,
@@ -35,6 +36,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        give_back()
         # Held until the process ends, however it ends. Of several with Redis each waits its turn.
         self._lock = hold(lock_file(), waits=not settings.EMBEDDED)
         self._check_port()

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
+from chat.allocator import give_back
 from chat.models import Gateway, IdentityProvider
 from chat.replies.process import process
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
                 "Without REDIS_URL, `serve` runs the replies itself. Set REDIS_URL and PostgreSQL's"
                 " DATABASE_URL to have workers."
             )
+        give_back()
         check_migrated()
         # It may be the first of all processes to start.
         Gateway.sync_environment()
