@@ -4,6 +4,7 @@ import json
 import secrets as random
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,20 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from chat.models import Backup, Erasure, Gateway, Generation, User, bells, erased, erasure, residue
-from chat.models.secrets import Unsealable
+from chat.models import (
+    Backup,
+    Erasure,
+    Gateway,
+    Generation,
+    IdentityProvider,
+    SecondFactor,
+    User,
+    bells,
+    erased,
+    erasure,
+    residue,
+    secrets,
+)
 from chat.replies import branch
 
 from . import archive, postgresql, sqlite
@@ -192,12 +205,20 @@ def _put_files(folder: Path) -> None:
             old.unlink(missing_ok=True)
 
 
-def sealed_elsewhere() -> list[str]:
-    """The gateways whose keys can't be opened here."""
-    found = []
-    for gateway in Gateway.objects.exclude(sealed_key="").exclude(source="environment"):
-        try:
-            assert gateway.key
-        except Unsealable:
-            found.append(gateway.slug)
-    return found
+def sealed_elsewhere() -> dict[str, list[str]]:
+    """What can't be opened here, and whose it is."""
+    gateways = Gateway.objects.exclude(source="environment").values_list("slug", "sealed_key")
+    providers = IdentityProvider.objects.exclude(is_from_environment=True)
+    factors = SecondFactor.objects.values_list("user__username", "sealed_secret")
+    found = {
+        "The keys of these gateways": _sealed(gateways),
+        "The secrets of these providers of single sign-on": _sealed(
+            providers.values_list("slug", "sealed_secret")
+        ),
+        "The second steps of these people, who log in with recovery codes": _sealed(factors),
+    }
+    return {what: whose for what, whose in found.items() if whose}
+
+
+def _sealed(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [name for name, sealed in rows if sealed and not secrets.is_ours(sealed)]

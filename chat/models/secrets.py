@@ -36,6 +36,15 @@ def unseal(sealed: str) -> str:
         raise Unsealable from None
 
 
+def is_ours(sealed: str) -> bool:
+    """Whether it can be opened here."""
+    try:
+        unseal(sealed)
+    except Unsealable:
+        return False
+    return True
+
+
 def reseal(sealed: str) -> str:
     """The same under the newest secret; raises Unsealable."""
     try:

@@ -74,9 +74,10 @@ class Command(BaseCommand):
             )
         self._tell_erased(restored, manifest["made_at"], is_known=knows_erased)
         if sealed := sealed_elsewhere():
+            for what, whose in sealed.items():
+                self.stdout.write(f"{what} can't be opened: {', '.join(whose)}.")
             self.stdout.write(
-                f"The keys of these gateways can't be opened: {', '.join(sealed)}. Put the file"
-                f" gateway_keys back into {settings.DATA_DIR}, or enter the keys again."
+                f"Put the file gateway_keys back into {settings.DATA_DIR}, or enter them again."
             )
         self.stdout.write("Every earlier login has ended. Start Potok.")
 
