@@ -1,6 +1,7 @@
 """What people do with all that is theirs: take it away, delete it, be erased; what they are told."""
 
 import io
+import json
 import zipfile
 
 import pytest
@@ -8,7 +9,17 @@ from asgiref.sync import async_to_sync
 from django.test import Client
 from django.utils import translation
 
-from chat.models import Conversation, Erasure, Generation, Hold, Retention, User, search
+from chat.models import (
+    Conversation,
+    Erasure,
+    Generation,
+    Hold,
+    Identity,
+    Passkey,
+    Retention,
+    User,
+    search,
+)
 from tests.rows import answer, ask, claim, fresh, person
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +65,20 @@ def test_everything_is_one_download_and_of_nobody_else(ann, client):
     assert "A question" in text
     assert str(others.uuid) not in text
     assert "Of Bob" not in text
+
+
+def test_the_ways_in_are_in_it_and_no_key_is(ann, client):
+    keys = {"credential_id": "id-of-it", "credential": b"key-of-it", "rp_id": "chat.example"}
+    Passkey.objects.create(user=ann, name="My phone", **keys)
+    Identity.objects.create(user=ann, issuer="https://id.example", subject="ann-there")
+    Identity.objects.create(user=person("bob"), issuer="https://id.example", subject="bob-there")
+    response = client.get("/settings/data.zip")
+    with zipfile.ZipFile(io.BytesIO(async_to_sync(_read)(response))) as packed:
+        (passkey,) = map(json.loads, packed.read("passkeys.jsonl").splitlines())
+        (identity,) = map(json.loads, packed.read("identities.jsonl").splitlines())
+    assert (passkey["name"], passkey["rp_id"]) == ("My phone", "chat.example")
+    assert set(passkey) == {"name", "rp_id", "made_at", "used_at"}
+    assert (identity["issuer"], identity["subject"]) == ("https://id.example", "ann-there")
 
 
 def test_all_conversations_are_deleted_at_once_and_nobody_elses(ann, client):

@@ -4,12 +4,14 @@ about.json                    who they are here, and what they set
 conversations/<id>.json       as export.json has one, with what they deleted and isn't purged yet
 usage.jsonl                   each call: when, for what, by which model, tokens and cost
 feedback.jsonl                what they said of replies
+passkeys.jsonl                their passkeys by name, without any key
+identities.jsonl              who they are at providers of single sign-on
 read_by_staff.jsonl           when staff read which conversation
 """
 
 import json
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -113,8 +115,8 @@ def _batches(person: User) -> Iterator[list[Conversation]]:
 
 
 def _tables(person: User) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    calls = Call.objects.filter(user_key=person.key).order_by("pk")
-    yield "usage", ({name: getattr(call, name) for name in _CALL} for call in _slowly(calls))
+    calls = Call.objects.filter(user_key=person.key)
+    yield "usage", _facts(calls, _CALL)
     said = Feedback.objects.filter(message__conversation__owner=person).select_related("message")
     yield (
         "feedback",
@@ -123,14 +125,14 @@ def _tables(person: User) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
             for row in _slowly(said.order_by("pk"))
         ),
     )
-    readings = ReadLog.objects.filter(owner_key=person.key).order_by("pk")
-    yield (
-        "read_by_staff",
-        (
-            {name: getattr(row, name) for name in ("at", "what", "conversation")}
-            for row in _slowly(readings)
-        ),
-    )
+    yield "passkeys", _facts(person.passkeys.all(), ("name", "rp_id", "made_at", "used_at"))
+    yield "identities", _facts(person.identities.all(), ("issuer", "subject", "made_at", "used_at"))
+    readings = ReadLog.objects.filter(owner_key=person.key)
+    yield "read_by_staff", _facts(readings, ("at", "what", "conversation"))
+
+
+def _facts(rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    return ({name: getattr(row, name) for name in names} for row in _slowly(rows.order_by("pk")))
 
 
 def _slowly(rows: Any) -> Iterator[Any]:
