@@ -27,6 +27,8 @@ _QUOTED = re.compile(
     r"^(?:DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+):.*?(?=\n\n(?:The above|During the)|\Z)",
     re.MULTILINE | re.DOTALL,
 )
+# Whatever a terminal or a reader of the log takes for more than text.
+_ODD = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _facts: ContextVar[Mapping[str, Any]] = ContextVar("facts", default=MappingProxyType({}))
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
@@ -73,6 +75,8 @@ class Line(logging.Formatter):
         self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        # What a gateway or a person said must not look like a line of ours.
+        record.message = _ODD.sub(lambda odd: ascii(odd[0])[1:-1], record.message)
         told = "".join(f" {name}={_bare(value)}" for name, value in _of(record).items())
         return super().formatMessage(record) + told
 

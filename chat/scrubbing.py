@@ -35,6 +35,7 @@ def _secrets() -> tuple[str, ...]:
             str(getattr(settings, "EMAIL_HOST_PASSWORD", "")),
             str(settings.DATABASES["default"].get("PASSWORD") or ""),
             urlsplit(settings.REDIS_URL).password or "",
+            (settings.OIDC or {}).get("secret", ""),
             *settings.SECRETS_KEYS,
             *(gateway["key"] for gateway in settings.GATEWAYS),
         )

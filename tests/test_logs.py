@@ -58,6 +58,14 @@ def test_a_line_stays_one_line_that_a_person_reads(written):
     assert line.endswith('ERROR chat.of_a_test It failed request=1f2e3d4c user="Ann Lee"\n')
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x85", "\u2028", "\x1b[2J"], ids=ascii)
+def test_nobodys_words_begin_a_line_of_their_own(written, end):
+    said = f"no such model{end}2026-11-21 06:30:00,123 INFO chat.security login user=owner"
+    line = written(Line(), "Refused: %s", said)
+    assert end not in line.removesuffix("\n")
+    assert len(line.splitlines()) == 1
+
+
 @pytest.mark.parametrize("formatter", [Json(), Line()])
 def test_what_an_exception_quotes_of_a_row_is_cut(written, formatter):
     try:
@@ -84,6 +92,7 @@ def test_no_secret_of_the_settings_is_written_wherever_it_stands(written, format
         "REDIS_URL": "redis://:hunter2%2Bredis@127.0.0.1/0",
         "FIRST_OWNER": {"password": "hunter2-of-the-owner"},
         "GATEWAYS": [{"slug": "own", "key": "hunter2-of-the-gateway"}],
+        "OIDC": {"issuer": "https://id.example", "secret": "hunter2-of-single-sign-on"},
     }
     for name, value in secrets.items():
         setattr(settings, name, value)
