@@ -16,10 +16,12 @@ from django.utils.translation import ngettext
 
 from chat.models import AccountPolicy, LoginAttempt, User
 from chat.models.logins import Step
+from chat.models.sessions import BROWSER, ENTERED_AT
 
 WAITS_S = 600
 FRESH_S = 600
-_PENDING, _BY, _AT = "pending_login", "entered_by", "entered_at"
+_PENDING, _BY = "pending_login", "entered_by"
+USER_AGENT_CHARS = 300
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -72,12 +74,13 @@ def enter(request: HttpRequest, user: User, by: By) -> None:
     LoginAttempt.note_success(user.username, address_of(request))
     request.entered_by = by  # type: ignore[attr-defined]  # for the log of chat/security.py
     login(request, user, backend=_BACKEND)
+    request.session[BROWSER] = request.headers.get("User-Agent", "")[:USER_AGENT_CHARS]
     strengthen(request, by)
 
 
 def strengthen(request: HttpRequest, by: By) -> None:
     """What was shown just now, in a session that may be older."""
-    request.session[_BY], request.session[_AT] = by, time.time()
+    request.session[_BY], request.session[ENTERED_AT] = by, time.time()
 
 
 def is_strong(request: HttpRequest) -> bool:
@@ -92,7 +95,7 @@ def may_administer(request: HttpRequest) -> bool:
 
 def is_fresh(request: HttpRequest) -> bool:
     """Whether they came in so lately that they need not say again who they are."""
-    return time.time() - float(request.session.get(_AT, 0)) < FRESH_S
+    return time.time() - float(request.session.get(ENTERED_AT, 0)) < FRESH_S
 
 
 def address_of(request: HttpRequest) -> str:

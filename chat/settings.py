@@ -246,6 +246,7 @@ DEFAULT_FROM_EMAIL = _mail_user if "@" in _mail_user else f"potok@{urlsplit(ORIG
 # --- security ----------------------------------------------------------------------------------
 
 _prefix = "__Host-" if HTTPS else ""
+SESSION_ENGINE = "chat.sessions"
 SESSION_COOKIE_NAME = f"{_prefix}sessionid"
 CSRF_COOKIE_NAME = f"{_prefix}csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS

@@ -16,6 +16,7 @@ from chat.page.views import (
     passkeys,
     search,
     second_factor,
+    sessions,
     signup,
     single_sign_on,
 )
@@ -34,6 +35,9 @@ urlpatterns = [
     path("password/", account.password, name="password"),
     path("settings/", account.settings, name="settings"),
     path("settings/log-out/", account.log_out_everywhere, name="log_out_everywhere"),
+    path("settings/sessions/", sessions.sessions, name="sessions"),
+    path("settings/sessions/end-others/", sessions.end_others, name="sessions_end"),
+    path("settings/sessions/<slug:name>/end/", sessions.end, name="session_end"),
     path("settings/data.zip", own_data.take_out, name="own_data"),
     path(
         "settings/delete-conversations/", own_data.delete_conversations, name="delete_conversations"

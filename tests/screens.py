@@ -304,7 +304,7 @@ HAPPENINGS: list[Screen] = [refused, offline, not_sent, outdated, logged_out, un
 OTHERS: list[Screen] = [
     *(wrong_password, found, not_found),
     *(at(f"/{path}/") for path in ("settings", "password", "parameters", "search", "models")),
-    *(at(f"/settings/{path}/") for path in ("second-factor", "passkeys")),
+    *(at(f"/settings/{path}/") for path in ("second-factor", "passkeys", "sessions")),
     *(at(f"/settings/{path}/") for path in ("delete-conversations", "delete-account")),
     second_factor_draft,
     at("/c/nothing/"),

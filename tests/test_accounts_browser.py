@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -120,6 +121,61 @@ def test_a_passkey_is_added_and_logs_in_by_itself(server, localhost, open_page):
     page.goto(f"{localhost}/settings/passkeys/")
     page.get_by_role("button", name="Remove This laptop").click()
     expect(page.locator(".rows")).to_have_count(0)
+
+
+@pytest.fixture
+def invitation(server, owner) -> Iterator[str]:
+    """The token of one, while the owner lets people in by them."""
+    names = "from chat.models import AccountPolicy, Invitation, User"
+    policy = "AccountPolicy.objects.update_or_create(pk=1, defaults={'sign_up': '%s'})"
+    make = "print(Invitation.make(User.objects.get(username='owner'))[1])"
+    code = f"{names}; {policy % 'invitation'}; {make}"
+    yield server.manage("shell", "-v0", "-c", code).strip()
+    server.manage("shell", "-v0", "-c", f"{names}; {policy % 'closed'}")
+
+
+def test_who_is_invited_makes_an_account_and_comes_back_by_a_passkey(
+    server, localhost, open_page, invitation
+):
+    page = open_page(server.visitor())
+    with_authenticator(page)
+    page.goto(f"{localhost}/signup/?invitation={invitation}")
+    page.locator("[name=username]").fill("guest")
+    page.locator("[name=password1]").fill(PASSWORD)
+    page.locator("[name=password2]").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    expect(page).to_have_url(f"{localhost}/")
+    add_passkey(page, localhost, "Tablet")
+    expect(page.get_by_role("status")).to_have_text("The passkey is added.", timeout=30_000)
+
+    page.context.clear_cookies()
+    page.goto(f"{localhost}/login/")
+    page.get_by_role("button", name="Log in with a passkey").click()
+    expect(page).to_have_url(f"{localhost}/", timeout=30_000)
+    page.goto(f"{localhost}/settings/")
+    expect(page.locator("main")).to_contain_text("You are logged in as guest.")
+    # The link was for one account.
+    stranger = server.visitor().get(f"/signup/?invitation={invitation}")
+    assert stranger.status_code == 404
+
+
+def test_a_login_elsewhere_is_seen_and_ended(server, open_page, complaints):
+    here, there = open_page(server.add_user("traveller")), open_page(server.visitor())
+    log_in(there, "traveller")
+    there.locator("body[data-connection=live]").wait_for()
+    here.goto("/settings/")
+    here.get_by_role("link", name="Where you are logged in").click()
+    # add_user came by no browser; its cookie is what this window shows.
+    this, other = here.locator(".rows li", has_text="this browser"), here.locator(".rows li").first
+    expect(this).to_have_count(1)
+    expect(other.locator("strong")).to_have_text("Chrome on Linux")
+    complaints[1].allow("status of 401")
+    other.get_by_role("button").click()
+    expect(here.get_by_role("status")).to_contain_text("Logged out there.")
+    expect(here.locator(".rows li")).to_have_count(1)
+    there.locator("body:not([data-connection=live])").wait_for(timeout=5_000)
+    there.goto("/")
+    expect(there).to_have_url(f"{server.url}/login/?next=/")
 
 
 @pytest.mark.parametrize("locale", ["ru"])

@@ -12,11 +12,11 @@ from tests.server import ROOT
 # Each room, and the other rooms whose modules it may import. Pure modules are open to all.
 ROOMS = {
     "upstream": set(),
-    "models": set(),
+    "models": {"sessions"},
     "replies": {"amounts", "logs", "upstream", "models"},
     "rendering": {"amounts", "models"},
     "templatetags": {"amounts", "rendering"},
-    "page": {"entrance", "security", "rendering", "replies", "models", "upstream"},
+    "page": {"entrance", "security", "rendering", "replies", "models", "sessions", "upstream"},
     "admin": {"entrance", "security", "rendering", "replies", "models", "upstream"},
     "demo": set(),
     "backup": {"scrubbing", "replies", "models"},
@@ -51,6 +51,7 @@ ROOMS = {
     "scrubbing": set(),
     "security": {"logs", "models"},
     "server": {"connections", "replies"},
+    "sessions": set(),
     "settings": set(),
     "statics": set(),
     "urls": {"page", "admin", "demo"},

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.admin.models import LogEntry
-from django.contrib.sessions.models import Session
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +25,7 @@ from .invitations import Invitation
 from .logins import LoginAttempt
 from .people import User
 from .read_log import ReadLog, pseudonym
+from .sessions import remove_sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -162,7 +162,7 @@ def _remove(person: User) -> Counter[str]:
     while batch := list(theirs[: removal.BATCH]):
         gone += removal.remove(batch)
     Call.objects.filter(user_key=person.key).exclude(error_message="").update(error_message="")
-    gone["sessions.Session"] = _end_sessions(person)
+    gone["sessions.Session"] = remove_sessions(person)
     gone["chat.LoginAttempt"] = LoginAttempt.forget(person.username)
     # It says for whom it was.
     gone += Counter(Invitation.objects.filter(used_by=person).delete()[1])
@@ -173,19 +173,6 @@ def _remove(person: User) -> Counter[str]:
     entries.update(object_repr=pseudonym(person.key))
     ReadLog.anonymise(person)
     return gone + Counter(person.delete()[1])
-
-
-def _end_sessions(person: User) -> int:
-    """Whose a session is stands inside of it only."""
-    keys = [
-        session.session_key
-        for session in Session.objects.iterator(500)
-        if session.get_decoded().get("_auth_user_id") == str(person.pk)
-    ]
-    return sum(
-        Session.objects.filter(session_key__in=keys[start : start + 500]).delete()[0]
-        for start in range(0, len(keys), 500)
-    )
 
 
 _SQLITE = [

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as SessionRow
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
@@ -24,6 +23,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 from chat.models import User
 from chat.replies.database import in_database
+from chat.sessions import SessionStore
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
@@ -42,7 +42,8 @@ class Session:
         headers = {name: value.decode("latin1") for name, value in scope["headers"]}
         cookies = SimpleCookie(headers.get(b"cookie", ""))
         morsel = cookies.get(settings.SESSION_COOKIE_NAME)
-        return cls(morsel.value if morsel else "", _language(headers))
+        key = SessionStore(morsel.value if morsel else None).session_key
+        return cls(key or "", _language(headers))
 
 
 def users_of(keys: Iterable[str]) -> dict[str, int]:
