@@ -95,7 +95,9 @@ def test_nobody_else_exports(server, owner, told):
     assert owner.post("/admin/chat/conversation/export.csv").status_code == 403
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "|", " =", "\u00a0+"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t", "\r", "\n", "|", " =", "\u00a0+", "＝", "＋"]
+)
 def test_no_text_is_a_formula(start):
     assert cell(f"{start}1") == f"'{start}1"
 

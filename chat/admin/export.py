@@ -20,7 +20,7 @@ BATCH = 500
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"  # without it Excel reads Cyrillic as something else
 # What makes a spreadsheet take a cell for a formula, at its beginning or after white space.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "＝", "＋", "－", "＠")
 
 Row = dict[str, Any]
 

@@ -1,5 +1,6 @@
 """A gateway as it is entered: address, key, headers. A key goes in and never comes out."""
 
+import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,20 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[ -~]*")
 
 
+class Decoder(json.JSONDecoder):
+    def decode(self, text: str, *more: Any) -> Any:
+        """Python reads no number of more than 4300 digits, which for Django isn't JSON that is wrong."""
+        try:
+            return super().decode(text, *more)
+        except ValueError as exc:
+            raise json.JSONDecodeError(str(exc), text, 0) from exc
+
+
+class HeadersField(forms.JSONField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs | {"decoder": Decoder})
+
+
 class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
     key = forms.CharField(
         label=gettext_lazy("New key"),
@@ -33,6 +48,7 @@ class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
     clears_key = forms.BooleanField(label=gettext_lazy("Remove the key"), required=False)
 
     class Meta:
+        field_classes = {"headers": HeadersField}
         widgets = {"headers": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

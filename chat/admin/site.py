@@ -3,16 +3,18 @@
 It is imported while the apps load, so nothing here may import a model.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib import import_module
 from typing import Any
 
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.contrib.admin.sites import AdminSite
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -53,6 +55,10 @@ ORDER = [name for _heading, names in ROOMS for name in names]
 NAMES = {"Generation": _("Running now"), "Feedback": _("Feedback")}
 
 
+# What no column holds, and a database raises an error for.
+_NO_VALUE = re.compile(r"[+-]?\d{19,}|.*\0.*", re.S)
+
+
 class PotokAdminConfig(SimpleAdminConfig):
     default_site = "chat.admin.site.PotokAdmin"
 
@@ -86,6 +92,8 @@ class PotokAdmin(AdminSite):
 
             if not may_administer(request):
                 return redirect(f"{reverse('second_factor')}?needed")
+            if any(map(_NO_VALUE.fullmatch, _asked(request, kwargs))):
+                raise Http404
             return guarded(request, *args, **kwargs)
 
         return inner
@@ -151,3 +159,11 @@ class PotokAdmin(AdminSite):
             model["name"] = NAMES.get(model["object_name"], model["name"])
         models.sort(key=lambda model: ORDER.index(model["object_name"]))
         return [apps[0] | {"name": self.site_header, "models": models}]
+
+
+def _asked(request: HttpRequest, place: dict[str, Any]) -> Iterator[str]:
+    """What an address asks for but in words: the values of filters, and the key of a row."""
+    for name, values in request.GET.lists():
+        if name != SEARCH_VAR:
+            yield from values
+    yield from map(str, place.values())
