@@ -62,6 +62,7 @@ PURE = [
     "chat.upstream.dialect",
     "chat.upstream.errors",
     "chat.rendering.clean",
+    "chat.rendering.hidden",
     "chat.rendering.markdown",
     "chat.rendering.words",
     "chat.replies.prompt",

@@ -380,7 +380,7 @@ class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("title"))
     def name(self, conversation: Any) -> str:
-        return conversation.title or _("Untitled")
+        return conversation.shown_title or _("Untitled")
 
     @admin.display(description="№")
     def number(self, conversation: Any) -> str:

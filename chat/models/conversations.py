@@ -16,6 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.rendering.hidden import revealed
+
 from . import bells, search
 from .gateways import Gateway
 from .parameters import NONE, Asked
@@ -123,10 +125,15 @@ class Conversation(models.Model):
         verbose_name_plural = _("conversations")
 
     def __str__(self) -> str:
-        return self.title
+        return self.shown_title
 
     def get_absolute_url(self) -> str:
         return reverse("conversation", args=[self.uuid])
+
+    @property
+    def shown_title(self) -> str:
+        """The title with whatever is hidden in it made visible: everywhere but where it is changed."""
+        return revealed(self.title)
 
     @property
     def is_unread(self) -> bool:

@@ -178,7 +178,7 @@ def _in_conversation(
     if version != page.version:
         context = {"total": usage.of_conversation(conversation)}
         ops.append(["total", version, _render("_total.html", context)])
-        ops.append(["title", version, conversation.title])
+        ops.append(["title", version, conversation.shown_title])
     running = [m for m in changed if m.status == Message.Status.STREAMING]
     return Found(ops, replace(page, version=version), running, afresh, is_all)
 

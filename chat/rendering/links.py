@@ -4,6 +4,8 @@ import re
 from html import escape, unescape
 from urllib.parse import unquote
 
+from chat.rendering.hidden import revealed
+
 _AWAY = 'target="_blank" rel="noopener noreferrer nofollow"'
 
 _WEB = re.compile(r"https?://([^/?#\\\s]+)(?:[/?#][^\s\\]*)?", re.I)
@@ -11,23 +13,18 @@ _MAIL = re.compile(r"mailto:([^\s?&<>\"@]+@[\w.-]+)(?:\?[^\s]*)?", re.I)
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|\[[0-9a-f:.]+\]", re.I)
 _PORT = re.compile(r":\d{0,5}$")
 _TAGS = re.compile(r"<[^>]*>")
-
-# Bidi controls and characters without width; joiners stay between two letters that may need them.
-_HIDDEN = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff]"
-    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)
+_MAX_SHOWN_CHARS = 80
 
 
 def link(address: str, inner: str) -> str:
     """A link around `inner` (safe HTML), with its host behind unless the text is the address.
 
-    An address that is no plain web or mail address leaves only the text.
+    An address that is no plain web or mail address leaves only the text, or without any, itself.
     """
-    inner = _HIDDEN.sub("", inner)
+    inner = revealed(inner)
     host = shown_host(address)
     if host is None:
-        return inner
+        return inner or _shortened(address)
     text = unescape(_TAGS.sub("", inner)).strip()
     if not text:
         inner, text = escape(address, quote=False), address
@@ -37,19 +34,25 @@ def link(address: str, inner: str) -> str:
 
 def image(address: str, words: str) -> str:
     """An image as a link with its alternative text: nothing is fetched for a reader unasked."""
-    words = _HIDDEN.sub("", words).strip()
+    words = revealed(words).strip()
     host = shown_host(address)
     if host is None:
-        return escape(words, quote=False)
+        return escape(words, quote=False) or _shortened(address)
     text = escape(words or address, quote=False)
     anchor = f'<a class="image-link" href="{escape(address)}" {_AWAY}>{text}</a>'
     return anchor if _says(words or address, address) else anchor + _host(host)
 
 
+def _shortened(address: str) -> str:
+    """As text, so that nothing goes unseen; what comes as data may be a megabyte long."""
+    shown = address if len(address) <= _MAX_SHOWN_CHARS else address[:_MAX_SHOWN_CHARS] + "…"
+    return escape(revealed(shown), quote=False)
+
+
 def shown_host(address: str) -> str | None:
     """The host (or mailbox) that an address leads to, as a reader may see it; None for no link."""
     if mail := _MAIL.fullmatch(address):
-        return _HIDDEN.sub("", unquote(mail[1]))
+        return revealed(unquote(mail[1]))
     web = _WEB.fullmatch(address)
     # Browsers take what stands before an @ for a user name: the classic disguise.
     if not web or "@" in web[1]:

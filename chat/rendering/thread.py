@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from chat.models import Message
 
 from . import errors, markdown, usage
+from .hidden import revealed
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Shown:
             {
                 "url": link["url"],
                 "host": urlsplit(link["url"]).netloc,
-                "title": link.get("title", ""),
+                "title": revealed(link.get("title", "")),
             }
             for link in found
         ] + [

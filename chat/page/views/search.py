@@ -1,7 +1,7 @@
 """A person's own conversations by the words in them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -12,6 +12,7 @@ from chat.models import Conversation, Message
 from chat.models.search import Hit, TooSlow
 from chat.models.search import search as find
 from chat.rendering.clean import clean_user
+from chat.rendering.hidden import revealed
 from chat.rendering.words import QUERY_CHARS, Piece
 
 from ..access import member_only
@@ -65,9 +66,11 @@ def _by_conversation(hits: Iterable[Hit]) -> list[Found]:
         conversation = conversations.get(hit.conversation)
         if conversation is None:
             continue
-        here = found.setdefault(hit.conversation, Found(conversation, [Piece(conversation.title)]))
+        here = found.setdefault(
+            hit.conversation, Found(conversation, [Piece(conversation.shown_title)])
+        )
         if hit.message is None:
-            here.title = hit.snippet
+            here.title = [replace(piece, text=revealed(piece.text)) for piece in hit.snippet]
         elif message := messages.get(hit.message):
             here.passages.append(Passage(message, hit.snippet))
     return list(found.values())
