@@ -29,6 +29,7 @@ from .conversations import Conversation
 from .gateways import Gateway
 from .messages import Message
 from .notices import Notice
+from .pictures import Picture, in_text
 
 MINUTE = timedelta(minutes=1)
 Status = Message.Status
@@ -409,8 +410,16 @@ class Generation(models.Model):
             status=self.status, version=version
         )
         search.put_messages([self.message_id])
+        self._keep_pictures()
         self._tell_waiting(version)
         bells.ring(bells.RUNNERS)
+
+    def _keep_pictures(self) -> None:
+        """Images that stand in the text, beside it: the page shows there only what they are called."""
+        mine = Message.objects.filter(pk=self.message_id, generation=self.pk, deleted_at=None)
+        for text in mine.filter(text__contains="](data:image/").values_list("text", flat=True):
+            # What an attempt before this one said has been looked through.
+            Picture.keep(self.message_id, in_text(text[self.base_text :]))
 
     def _tell_waiting(self, version: int) -> None:
         """How a reply stands shows in what waits behind it as well."""

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from chat.models import Message
+from chat.models import Message, Picture
 
 from . import errors, markdown, usage
 from .hidden import revealed
@@ -87,8 +87,7 @@ class Shown:
             {
                 "url": reverse("picture", args=[self.uuid, picture.pk]),
                 "host": "",
-                "title": _("Image %(n)d, %(kind)s, %(size)s")
-                % {"n": n, "kind": picture.kind, "size": filesizeformat(picture.size_bytes)},
+                "title": _name(n, picture),
             }
             for n, picture in enumerate(self.row.pictures.all(), 1)
         ]
@@ -293,6 +292,13 @@ def _blocks(text: str, *, is_growing: bool, is_cut: bool) -> list[SafeString]:
 def safe(html: str) -> SafeString:
     """The one place where rendered Markdown is called safe: it has been through the sanitiser."""
     return mark_safe(html)  # noqa: S308
+
+
+def _name(n: int, picture: Picture) -> str:
+    facts = {"n": n, "kind": picture.kind, "size": filesizeformat(picture.size_bytes)}
+    if not picture.kind:
+        return _("File %(n)d, %(size)s: no image that can be shown") % facts
+    return _("Image %(n)d, %(kind)s, %(size)s") % facts
 
 
 def _is_web(url: str) -> bool:
