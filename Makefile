@@ -51,10 +51,12 @@ bench: dev browser services ## Measure: each file in bench/ prints its figures, 
 		$(python) -m "bench.$$(basename "$$file" .py)" || failed="$$failed $$file"; done; \
 	[ -z "$$failed" ] || { echo "Ended with an error:$$failed"; exit 1; }
 
-fuzz: dev ## Many more examples, then mutated streams and Markdown (SECONDS=600)
+fuzz: dev ## Many more examples, then mutated streams, Markdown, frames and forms (SECONDS=600)
 	@$(python) -m pytest -n $(workers) -q -m hypothesis --hypothesis-profile=fuzz
 	@$(python) tests/fuzz_wire.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
 	@$(python) tests/fuzz_markdown.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
+	@$(python) tests/fuzz_socket.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
+	@$(python) tests/fuzz_forms.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED))
 
 full-time: dev browser services ## Each promise at its full stated time, a quarter of an hour for each form
 	@$(python) -m pytest -q -m full_time

@@ -4,15 +4,11 @@
 
 Claims that nothing is raised, that what a page gets holds nothing but what the renderer may write
 (read again by a parser of its own), that no word is lost, that a reply which grew ends as the same
-text rendered whole, in bounded time, and that memory does not grow. A failure prints its seed; a
-text that stops the process ends it after a minute, with its seed in build/fuzz-markdown.
+text rendered whole, in bounded time, and that memory does not grow.
 """
 
-import argparse
-import faulthandler
 import random
 import re
-import resource
 import sys
 import time
 from collections import Counter
@@ -22,11 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chat.rendering.markdown import Growing, render
+from tests import fuzzing
 from tests.test_markdown import DEADLY, HOSTILE_MARKDOWN, PATHOLOGICAL, SHAPES, faults
 
-NOTE = Path(__file__).parents[1] / "build" / "fuzz-markdown"
 RENDER_MAX_S, GROW_MAX_S = 4, 2
-GROWTH_MAX_MB = 64
 WORDS = re.compile(r"[^\W_]{3,}")
 TOKENS = [
     *"[ ] ( ) ![ ]( < > ` `` ``` ~~~ * ** _ __ ~~ $ $$ \\ \\( \\) \\[ \\] | - # + 1. > = :".split(),
@@ -83,39 +78,11 @@ def check(text: str, chance: random.Random) -> None:
     assert growing.blocks == blocks, "it grew into something else"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**9))
-    options = parser.parse_args()
-    sys.stdout.write(f"Markdown for {options.seconds:g} s from --seed {options.seed} on.\n")
-    sys.stdout.flush()
-    NOTE.parent.mkdir(exist_ok=True)
-    counts: Counter[str] = Counter()
-    ends = time.monotonic() + options.seconds
-    warm_at, warm_kb = time.monotonic() + options.seconds / 2, 0
-    seed = options.seed
-    while time.monotonic() < ends:
-        chance = random.Random(seed)
-        NOTE.write_text(str(seed))
-        faulthandler.dump_traceback_later(300, exit=True)
-        try:
-            kind, text = text_of(chance)
-            check(text, chance)
-        except BaseException:
-            sys.stderr.write(f"failed at --seed {seed}\n")
-            raise
-        counts[kind] += 1
-        seed += 1
-        if not warm_kb and time.monotonic() > warm_at:
-            warm_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - warm_kb) / 1024
-    for kind, count in sorted(counts.items()):
-        sys.stdout.write(f"{kind:24}{count:9}\n")
-    sys.stdout.write(f"{'all':24}{counts.total():9}   seeds {options.seed}..{seed - 1}\n")
-    sys.stdout.write(f"{'memory, second half':24}{grown_mb:8.0f} MB\n")
-    assert grown_mb < GROWTH_MAX_MB, "memory grows"
+def play(chance: random.Random) -> str:
+    kind, text = text_of(chance)
+    check(text, chance)
+    return kind
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.run("Markdown", play)

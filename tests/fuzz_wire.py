@@ -4,16 +4,12 @@
 
 Each round mutates a stream or an error body and reads it twice, cut at other places. It claims that
 nothing but GatewayError is ever raised, that both readings agree, that text is clean and bounded,
-and that no reply is complete without a finish sign. Prints its seeds, by default new ones, and counts; a
-failure prints its own seed.
+and that no reply is complete without a finish sign.
 """
 
-import argparse
 import json
 import random
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,7 +19,7 @@ from chat.upstream import listing, refusal
 from chat.upstream.dialect import Delta, End, Item, Reader
 from chat.upstream.errors import GatewayError
 from chat.upstream.sse import Parser
-from tests import recordings
+from tests import fuzzing, recordings
 
 MAX_REPLY_BYTES = 20_000
 MAX_EVENT_BYTES = 50_000
@@ -104,33 +100,16 @@ def check_answer(body: bytes, chance: random.Random) -> str:
     return error.kind
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**9))
-    options = parser.parse_args()
-    sys.stdout.write(f"Mutated bodies for {options.seconds:g} s from --seed {options.seed} on.\n")
-    sys.stdout.flush()
-    streams = [stream.body for stream in recordings.streams()]
-    answers = [answer.body for answer in recordings.answers()]
-    counts: Counter[str] = Counter()
-    ends = time.monotonic() + options.seconds
-    seed = options.seed
-    while time.monotonic() < ends:
-        chance = random.Random(seed)
-        is_stream = chance.random() < 0.8
-        body = mutated(chance.choice(streams if is_stream else answers), chance)
-        try:
-            check = check_stream if is_stream else check_answer
-            counts[f"{'stream' if is_stream else 'answer'} {check(body, chance)}"] += 1
-        except BaseException:
-            sys.stderr.write(f"failed at --seed {seed}\n")
-            raise
-        seed += 1
-    for outcome, count in sorted(counts.items()):
-        sys.stdout.write(f"{outcome:24}{count:9}\n")
-    sys.stdout.write(f"{'all':24}{counts.total():9}   seeds {options.seed}..{seed - 1}\n")
+STREAMS = [stream.body for stream in recordings.streams()]
+ANSWERS = [answer.body for answer in recordings.answers()]
+
+
+def play(chance: random.Random) -> str:
+    is_stream = chance.random() < 0.8
+    body = mutated(chance.choice(STREAMS if is_stream else ANSWERS), chance)
+    check = check_stream if is_stream else check_answer
+    return f"{'stream' if is_stream else 'answer'} {check(body, chance)}"
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.run("Bodies", play)
