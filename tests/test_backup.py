@@ -74,6 +74,7 @@ def pack(archive: Path, content: dict[str, bytes]) -> None:
             tar.addfile(info, io.BytesIO(body))
 
 
+@pytest.mark.one_form
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_backup_while_replies_stream_restores_to_one_moment(
     start_server, elsewhere, gateway, tmp_path, database, request
@@ -184,6 +185,7 @@ def names(place: Server) -> list[str]:
     return shell(place, f"print(*{found})").split()
 
 
+@pytest.mark.one_form
 def test_nothing_is_restored_under_a_running_server_or_over_another_installation(
     fresh_server, tmp_path
 ):

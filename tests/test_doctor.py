@@ -91,6 +91,7 @@ def at_rest(tmp_path, migrated, gateway) -> Server:
 # --- an installation in order ---------------------------------------------------------------------
 
 
+@pytest.mark.one_form
 def test_an_installation_in_order_has_nothing_wrong_but_that_nobody_backs_it_up(fresh_server):
     fresh_server.data_dir.chmod(0o700)
     report = examine(fresh_server)

@@ -231,6 +231,7 @@ def where(folder: Path, word: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found if path.suffix != ".log"]
 
 
+@pytest.mark.one_form
 def test_no_word_is_left_in_the_files_of_the_database(installation, gateway):
     server, files = installation
     owner = server.visitor().set_up()
