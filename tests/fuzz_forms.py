@@ -61,7 +61,7 @@ def play(chance: random.Random) -> str:
     ids = world.ids
     if chance.random() < 0.1:
         ids = ids | dict.fromkeys(
-            ("conversation", "message"), encoded(word(chance)).replace("%2F", "x")
+            ("conversation", "message"), encoded(word(chance)).replace("%2F", "x") or "x"
         )
     path = at.path.format(**ids)
     verb = chance.choice(["GET", "POST", "POST"])
