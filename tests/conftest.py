@@ -217,11 +217,15 @@ def shared_owner(shared_server: Server) -> Client:
 
 
 @pytest.fixture
-def server(shared_server: Server, gateway: Gateway, shared_owner: Client) -> Server:
-    """The worker's server, with the user `owner`."""
-    if not shared_server.is_running:
+def server(shared_server: Server, gateway: Gateway, shared_owner: Client) -> Iterator[Server]:
+    """The worker's server, with the user `owner`; it runs again after a test that ended it.
+
+    Fixtures of other modules may want it before the next test does.
+    """
+    yield shared_server
+    if shared_server.is_ending or not shared_server.is_running:
+        shared_server.kill()
         shared_server.start()
-    return shared_server
 
 
 @pytest.fixture

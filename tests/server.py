@@ -52,6 +52,7 @@ class Server:
         }
         self._log_path = data_dir / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_ending = False  # asked to end, and perhaps not gone yet
         self._clients: list[Client] = []
 
     # --- its life ---
@@ -65,6 +66,7 @@ class Server:
     def launch(self) -> None:
         """Start the process and wait for nothing."""
         assert not self.is_running, "the server runs already"
+        self.is_ending = False
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -114,6 +116,7 @@ class Server:
         self.start()
 
     def signal(self, number: int) -> None:
+        self.is_ending = self.is_ending or number == signal.SIGTERM
         os.kill(self.pid, number)
 
     def wait(self, deadline_s: float = 30) -> int:

@@ -129,7 +129,7 @@ def test_a_reply_that_waits_is_not_made_once_its_model_is_closed_to_the_person(o
     assert member.post("/messages/", {"text": "Third", "model": "dear"}).status_code == 422
 
 
-def test_5_9_the_star_keeps_a_model_at_the_head_of_the_list(open_page, owner, gateway, complaints):
+def test_5_9_the_star_keeps_a_model_at_the_head_of_the_list(owner, open_page, gateway, complaints):
     gateway.models = [{"id": f"model-{name}"} for name in "abc"]
     listed = re.search(r"/admin/chat/gateway/\d+/change/", owner.get("/admin/chat/gateway/").text)
     assert listed

@@ -281,7 +281,7 @@ def test_a_gateway_leads_to_its_prices_and_to_a_new_one(administrator, gateway):
     assert f'href="{address("add")}?gateway={gateway.pk}"' in shown
 
 
-@pytest.mark.parametrize("gateway_id", ["", "0", "nonsense", "9" * 40, "²"])
+@pytest.mark.parametrize("gateway_id", ["", "0", "nonsense", "9" * 18, "²"])
 def test_an_address_that_names_no_gateway_still_opens_the_form(administrator, gateway_id):
     assert administrator.get(address("add"), {"gateway": gateway_id}).status_code == 200
 

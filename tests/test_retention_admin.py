@@ -258,6 +258,8 @@ def test_all_of_a_persons_data_is_one_archive_and_each_reading_is_logged(ann):
         f"conversations/{deleted.uuid}.json",
         "usage.jsonl",
         "feedback.jsonl",
+        "identities.jsonl",
+        "passkeys.jsonl",
         "read_by_staff.jsonl",
     }
     thread = json.loads(files[f"conversations/{kept.uuid}.json"])

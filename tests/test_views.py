@@ -121,7 +121,12 @@ def ask(client: Client, verb: str, path: str, **headers: str):
 
 
 def test_the_table_has_every_address():
-    parts = {"<str:uuid>": "{}", "<int:number>": "1", "<slug:slug>": "work"}
+    parts = {
+        "<str:uuid>": "{}",
+        "<int:number>": "1",
+        "<slug:slug>": "work",
+        "<slug:name>": "nothing",
+    }
     routes = {}
     for pattern in urlpatterns:
         if isinstance(pattern, URLPattern):
