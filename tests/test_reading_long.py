@@ -101,6 +101,27 @@ def test_5_6_scrolling_up_loads_what_is_older_and_moves_nothing(page, long):
     assert texts == ["The first question", *(f"Question {n}" for n in range(1, TURNS + 1))]
 
 
+def test_5_6_an_edge_that_htmx_has_not_come_to_yet_leads_nowhere(page, long):
+    """As when other news of the page is settled before older messages are."""
+    live(page, f"/c/{long}/")
+    held = len(articles(page))
+    page.evaluate(
+        """async () => {
+            window.stays = true
+            const link = document.querySelector("#earlier a")
+            link.replaceWith(link.cloneNode(true))
+            document.getElementById("scroll").scrollTop = 0
+            document.dispatchEvent(new CustomEvent("htmx:load", { detail: { elt: document.body } }))
+            for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame)
+        }"""
+    )
+    assert len(articles(page)) == held
+    page.evaluate("htmx.process(document.getElementById('earlier'))")
+    page.evaluate("document.dispatchEvent(new CustomEvent('htmx:load', { bubbles: true }))")
+    expect(page.locator("#messages > article")).not_to_have_count(held)
+    assert page.evaluate("window.stays")
+
+
 @pytest.mark.usefixtures("gateway", "server")
 def test_5_6_what_was_loaded_in_parts_is_what_a_whole_page_shows(page, owner, own_long):
     """The same templates made it, and nothing stands between the parts."""

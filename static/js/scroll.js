@@ -92,7 +92,8 @@ class FollowScroll extends HTMLElement {
   /** Loads what comes before and after, a screen before the reader gets there. */
   readOn() {
     const near = (entries) => {
-      for (const { isIntersecting, target } of entries) if (isIntersecting) target.click()
+      // No real click: a link that htmx has not come to yet would lead away from the page.
+      for (const { isIntersecting, target } of entries) if (isIntersecting) htmx.trigger(target, "click")
     }
     const observer = new IntersectionObserver(near, { root: this, rootMargin: `${AHEAD} 0px` })
     const observe = () => {
