@@ -2,7 +2,7 @@
 python := .venv/bin/python
 manage := $(python) manage.py
 # pytest-xdist's workers; each runs servers and a browser of its own.
-workers ?= 2
+workers ?= 3
 # What failed beside others may have lacked a processor for its deadlines; alone it has none to share.
 again = $(python) -m pytest -q --last-failed --last-failed-no-failures none
 # How long each fuzzer of `make fuzz` runs, and from which seed on (SEED=1).
