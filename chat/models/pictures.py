@@ -35,7 +35,7 @@ class Picture(models.Model):
         RAW = "raw"  # as it came, as nothing could draw it
 
     message = models.ForeignKey("Message", models.CASCADE, related_name="pictures")
-    media_type = models.CharField(max_length=20)
+    media_type = models.CharField(max_length=40)
     content = models.BinaryField()
     # As it came.
     size_bytes = models.PositiveIntegerField()
