@@ -138,6 +138,7 @@ def test_a_backup_while_replies_stream_restores_to_one_moment(
     assert theirs.get("/").status_code == 302
 
 
+@pytest.mark.one_form
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_restore_erases_again_whoever_was_erased_since(elsewhere, tmp_path, database, request):
     def own_database() -> dict[str, str]:

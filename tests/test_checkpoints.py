@@ -10,7 +10,8 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from chat.models import Generation, Message
+from chat.models import Call, Generation, Message
+from chat.models.calls import CallEnd
 from chat.models.generations import Outcome
 from chat.replies.checkpoints import Writer
 from tests.rows import COMPLETE, ask, claim, database_away, fresh
@@ -190,3 +191,15 @@ def test_a_reply_whose_conversation_is_gone_is_lost_though_nothing_comes(writer,
     assert not ears.lost
     reply.conversation.delete()
     until(lambda: ears.lost, "the reply is given up")
+
+
+def test_what_the_database_will_never_take_keeps_no_reply_from_its_end(writer, reply):
+    """PostgreSQL has no NUL in its JSON; SQLite takes that, and all of it is there."""
+    call = Call.begin(reply.generation, reply.gateway, "m", 1)
+    link = {"url": "https://example.org/", "title": "\0"}
+    end = CallEnd(call.pk, prompt_tokens=3, confidence="exact", links=(link,))
+    writer.add(reply.generation_id, "", "words")
+    assert writer.end(reply.generation_id, COMPLETE, end).result(10)
+    reply = fresh(reply)
+    assert (reply.status, reply.text) == ("complete", "words")
+    assert reply.calls.get().prompt_tokens == 3

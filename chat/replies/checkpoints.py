@@ -9,10 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import (
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+)
 
 from chat.models.calls import CallEnd
 from chat.models.generations import Checkpoint, Generation, Outcome
@@ -134,10 +140,20 @@ class Writer(threading.Thread):
             for pk in lost:
                 self._lost(pk)
         for pk, (outcome, call, done) in endings.items():
-            ours = Generation.finish(pk, replies[pk].fence, outcome, call)
+            ours = self._finish(pk, replies[pk].fence, outcome, call)
             with self._lock:
                 self._replies.pop(pk, None)
             done.set_result(ours)
+
+    def _finish(self, pk: int, fence: int, outcome: Outcome, call: CallEnd | None) -> bool:
+        try:
+            return Generation.finish(pk, fence, outcome, call)
+        except DataError:
+            # It will never be taken as it is, and all other replies of this process wait behind it.
+            if call is None or not (call.links or call.images):
+                raise
+            logger.exception("What generation %d brought beside its text can't be stored", pk)
+            return Generation.finish(pk, fence, outcome, replace(call, links=(), images=()))
 
     def _gain(self, pk: int, reply: _Reply) -> Checkpoint:
         """All that is unsaved, taken out of the lists."""
