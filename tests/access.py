@@ -312,7 +312,7 @@ class World:
             "identity": Identity.objects.create(
                 user=owner, issuer="https://id.example", subject="1"
             ).pk,
-            "slug": "work",
+            "slug": "office",
         }
         User.objects.filter(username="disabled").update(is_active=False)
 

@@ -285,7 +285,7 @@ def test_without_keys_it_says_what_is_to_be_kept_apart_and_restore_says_what_lac
         f"from chat.models import *; g = Gateway(slug='own', name='O'); g.key = {KEY!r}; g.save()"
     )
     seal += (
-        "; p = IdentityProvider(slug='work', issuer='https://id.example', client_id='potok')"
+        "; p = IdentityProvider(slug='office', issuer='https://id.example', client_id='potok')"
         "; p.secret = 'shared'; p.save()"
         "; SecondFactor.begin(User.objects.create_user('stepper'))"
     )
@@ -299,7 +299,7 @@ def test_without_keys_it_says_what_is_to_be_kept_apart_and_restore_says_what_lac
     status, said = run(other, "restore", str(archive))
     assert status == 0
     assert "gateways can't be opened: own." in said
-    assert "single sign-on can't be opened: work." in said
+    assert "single sign-on can't be opened: office." in said
     assert "recovery codes can't be opened: stepper." in said
     shutil.copy(kept.data_dir / "gateway_keys", other.data_dir)
     code = "from chat.models import *; print(Gateway.objects.get(slug='own').key)"

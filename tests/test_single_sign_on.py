@@ -48,7 +48,7 @@ def provider():
 @pytest.fixture
 def row(provider):
     found = Row(
-        slug="work",
+        slug="office",
         name="Work",
         issuer=provider.issuer,
         client_id=CLIENT_ID,
@@ -66,7 +66,7 @@ def owner():
 
 
 def sent(client, **query):
-    answer = client.get("/login/with/work/", query)
+    answer = client.get("/login/with/office/", query)
     assert answer.status_code == 302, answer.content
     return answer["Location"]
 
@@ -74,7 +74,7 @@ def sent(client, **query):
 def log_in(client, provider, claims=ANN, spoilt=None, **query):
     """To the provider and back, as a browser goes."""
     way = provider.authorize(sent(client, **query), **claims)
-    return client.get("/login/with/work/back/", {**way, **(spoilt or {})})
+    return client.get("/login/with/office/back/", {**way, **(spoilt or {})})
 
 
 def is_in(client):
@@ -84,10 +84,10 @@ def is_in(client):
 def test_the_login_page_offers_it_by_name(client, owner, row):
     page = client.get("/login/?next=/password/").content.decode()
     assert "Log in with Work" in page
-    assert "/login/with/work/?next=/password/" in page.replace("%2F", "/")
+    assert "/login/with/office/?next=/password/" in page.replace("%2F", "/")
     Row.objects.update(enabled=False)
     assert "Work" not in client.get("/login/").content.decode()
-    assert client.get("/login/with/work/").status_code == 404
+    assert client.get("/login/with/office/").status_code == 404
 
 
 def test_somebody_comes_in_and_is_the_same_person_the_next_time(client, owner, provider, row):
@@ -106,7 +106,7 @@ def test_the_way_there_carries_pkce_a_state_and_a_nonce_each_time_new(client, ow
     first, second = (parse_qs(urlsplit(sent(client)).query) for _ in range(2))
     assert first["code_challenge_method"] == ["S256"]
     assert first["scope"] == ["openid profile email"]
-    assert first["redirect_uri"] == ["http://testserver/login/with/work/back/"]
+    assert first["redirect_uri"] == ["http://testserver/login/with/office/back/"]
     for name in ("state", "nonce", "code_challenge"):
         assert len(first[name][0]) >= 43
         assert first[name] != second[name]
@@ -193,22 +193,22 @@ def test_an_answer_that_does_not_fit_what_was_sent_opens_nothing(
 def test_an_answer_serves_once_and_in_its_own_browser_alone(client, owner, provider, row):
     way = provider.authorize(sent(client), **ANN)
     thief = Client()
-    assert thief.get("/login/with/work/back/", way).status_code == 403
+    assert thief.get("/login/with/office/back/", way).status_code == 403
     sent(thief)
-    assert thief.get("/login/with/work/back/", way).status_code == 403
-    assert client.get("/login/with/work/back/", way).status_code == 302
+    assert thief.get("/login/with/office/back/", way).status_code == 403
+    assert client.get("/login/with/office/back/", way).status_code == 302
     client.logout()
-    assert client.get("/login/with/work/back/", way).status_code == 403
+    assert client.get("/login/with/office/back/", way).status_code == 403
     # Nor does the code by itself, sent along with a state that fits.
     fresh = provider.authorize(sent(client), **ANN)
-    assert client.get("/login/with/work/back/", {**fresh, "code": way["code"]}).status_code == 403
+    assert client.get("/login/with/office/back/", {**fresh, "code": way["code"]}).status_code == 403
     assert not is_in(client)
 
 
 def test_an_answer_comes_within_a_quarter_of_an_hour(client, owner, provider, row, monkeypatch):
     way, later = provider.authorize(sent(client), **ANN), time.time() + 901
     monkeypatch.setattr(time, "time", lambda: later)
-    assert client.get("/login/with/work/back/", way).status_code == 403
+    assert client.get("/login/with/office/back/", way).status_code == 403
 
 
 def test_the_answer_of_one_provider_is_not_taken_for_anothers(client, owner, provider, row):
@@ -243,7 +243,7 @@ def test_a_provider_that_talks_nonsense_is_said_to(
     client, owner, provider, row, path, answer, status
 ):
     provider.answers[path] = answer
-    said = client.get("/login/with/work/")
+    said = client.get("/login/with/office/")
     assert said.status_code == status
     assert b"Work" in said.content
 
@@ -255,20 +255,20 @@ def test_a_provider_that_talks_nonsense_is_said_to(
 def test_so_is_one_that_does_so_later(client, owner, provider, row, path, answer):
     way = provider.authorize(sent(client), **ANN)
     provider.answers[path] = answer
-    assert client.get("/login/with/work/back/", way).status_code == 403
+    assert client.get("/login/with/office/back/", way).status_code == 403
     assert not is_in(client)
 
 
 def test_a_provider_that_is_away_is_said_to_be(client, owner, provider, row):
     Row.objects.update(issuer="http://127.0.0.1:9")
-    answer = client.get("/login/with/work/")
+    answer = client.get("/login/with/office/")
     assert answer.status_code == 503
     assert answer["Retry-After"]
 
 
 def test_inside_addresses_are_reached_only_if_the_owner_allowed_it(client, owner, provider, row):
     Row.objects.update(is_private_allowed=False)
-    assert client.get("/login/with/work/").status_code == 503
+    assert client.get("/login/with/office/").status_code == 503
     assert provider.requests == []
 
 
@@ -276,7 +276,7 @@ def test_inside_addresses_are_reached_only_if_the_owner_allowed_it(client, owner
 @pytest.mark.parametrize("value", ["javascript:alert(1)", "file:///etc/passwd", "/token", None, 5])
 def test_an_address_that_is_none_is_not_followed(client, owner, provider, row, name, value):
     provider.metadata = {name: value}
-    assert client.get("/login/with/work/").status_code == 403
+    assert client.get("/login/with/office/").status_code == 403
 
 
 # --- who is let in --------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_an_invitation_makes_one_by_it(client, owner, provider, row):
     AccountPolicy.objects.create(pk=1, sign_up="invitation")
     _invitation, token = Invitation.make(owner, [Group.objects.get(name="analyst")])
     page = client.get(f"/signup/?invitation={token}").content.decode()
-    assert f"/login/with/work/?invitation={token}" in page
+    assert f"/login/with/office/?invitation={token}" in page
     log_in(client, provider, invitation=token)
     assert [group.name for group in Identity.objects.get().user.groups.all()] == ["analyst"]
     late = log_in(Client(), provider, {**ANN, "sub": "another"}, invitation=token)
@@ -404,11 +404,11 @@ def browser(person):
 def test_it_is_connected_by_the_password_and_opens_the_account_then(owner, ann, provider, row):
     Row.objects.update(makes_accounts=False)
     client = browser(ann)
-    assert client.get("/login/with/work/")["Location"] == "/"
-    assert client.post("/settings/connect/work/", {"password": "wrong"}).status_code == 422
-    assert client.get("/login/with/work/")["Location"] == "/"
+    assert client.get("/login/with/office/")["Location"] == "/"
+    assert client.post("/settings/connect/office/", {"password": "wrong"}).status_code == 422
+    assert client.get("/login/with/office/")["Location"] == "/"
     assert (
-        b"Go on to Work" in client.post("/settings/connect/work/", {"password": PASSWORD}).content
+        b"Go on to Work" in client.post("/settings/connect/office/", {"password": PASSWORD}).content
     )
     assert log_in(client, provider)["Location"] == "/settings/"
     assert Identity.objects.get().user == ann
@@ -420,7 +420,7 @@ def test_it_is_connected_by_the_password_and_opens_the_account_then(owner, ann, 
 def test_what_is_somebody_elses_is_not_connected(owner, ann, provider, row):
     log_in(Client(), provider)
     client = browser(ann)
-    client.post("/settings/connect/work/", {"password": PASSWORD})
+    client.post("/settings/connect/office/", {"password": PASSWORD})
     assert log_in(client, provider).status_code == 403
     assert Identity.objects.get().user != ann
 
@@ -461,7 +461,7 @@ def test_a_logout_says_that_the_provider_still_knows_them(client, owner, provide
 def form(**fields):
     return {
         "name": "Work",
-        "slug": "work",
+        "slug": "office",
         "issuer": "https://id.example.org",
         "client_id": "potok",
         "scope": "openid",
@@ -479,7 +479,7 @@ def test_the_owner_sets_it_and_its_secret_is_told_nowhere(owner):
     address = reverse("admin:chat_identityprovider_change", args=[row.pk])
     page = client.get(address).content.decode()
     assert "hunter2" not in page
-    assert "/login/with/work/back/" in page
+    assert "/login/with/office/back/" in page
     moved = client.post(address, form(issuer="https://evil.example"))
     assert moved.status_code == 200  # the secret was entered for another
     assert client.post(address, form(issuer="https://new.example", secret="x")).status_code == 302

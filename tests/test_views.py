@@ -21,8 +21,8 @@ ADDRESSES = {
     "login_code": ("/login/code/", "GET POST", OPEN),
     "login_passkey": ("/login/passkey/", "POST", OPEN),
     "login_passkey_options": ("/login/passkey/options/", "POST", OPEN),
-    "sso": ("/login/with/work/", "GET", OPEN),
-    "sso_back": ("/login/with/work/back/", "GET", OPEN),
+    "sso": ("/login/with/office/", "GET", OPEN),
+    "sso_back": ("/login/with/office/back/", "GET", OPEN),
     "logout": ("/logout/", "POST", OPEN),
     "password": ("/password/", "GET POST", MEMBER),
     "settings": ("/settings/", "GET POST", MEMBER),
@@ -36,7 +36,7 @@ ADDRESSES = {
     "passkeys": ("/settings/passkeys/", "GET", MEMBER),
     "passkey_add": ("/settings/passkeys/add/", "POST", MEMBER),
     "passkey_delete": ("/settings/passkeys/1/delete/", "POST", MEMBER),
-    "sso_connect": ("/settings/connect/work/", "GET POST", MEMBER),
+    "sso_connect": ("/settings/connect/office/", "GET POST", MEMBER),
     "sso_disconnect": ("/settings/identities/1/delete/", "POST", MEMBER),
     "second_factor": ("/settings/second-factor/", "GET", MEMBER),
     "second_factor_begin": ("/settings/second-factor/begin/", "POST", MEMBER),
@@ -124,7 +124,7 @@ def test_the_table_has_every_address():
     parts = {
         "<str:uuid>": "{}",
         "<int:number>": "1",
-        "<slug:slug>": "work",
+        "<slug:slug>": "office",
         "<slug:name>": "nothing",
     }
     routes = {}
