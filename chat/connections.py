@@ -5,6 +5,7 @@ good; and nothing there counts connections, or what a reader leaves unread.
 """
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from functools import partial
@@ -67,6 +68,16 @@ def unread(transport: Any) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
+def is_broken(transport: Any) -> bool:
+    """Whether the line was reset right behind what was just read; clears that mark.
+
+    uvloop calls the reader once for the data and the reset together, and then watches the file no
+    more: Twisted, which reads once a call, would keep the dead connection for good.
+    """
+    line = getattr(transport, "socket", None)
+    return line is not None and line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+
 class Channel(HTTPChannel):
     """A connection that is closed once it goes more slowly than anybody's line, either way."""
 
@@ -112,6 +123,8 @@ class Channel(HTTPChannel):
                 self._end(TOO_SLOW)
                 return
         super().dataReceived(data)
+        if is_broken(self.transport):
+            self.transport.abortConnection()
 
     def allContentReceived(self) -> None:  # noqa: N802
         self._began = None

@@ -27,7 +27,7 @@ from django.conf import settings
 from twisted.internet import reactor
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from chat.connections import TOO_LARGE, Channel, Patience, refusal, unread
+from chat.connections import TOO_LARGE, Channel, Patience, is_broken, refusal, unread
 from chat.replies.process import process
 
 logger = logging.getLogger(__name__)
@@ -161,6 +161,8 @@ class WebSocket(WebSocketProtocol):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self.is_refused:
             super().dataReceived(data)
+        if is_broken(self.transport):
+            self.transport.abortConnection()
 
 
 def _frame_head(opcode: int, size: int) -> bytes:

@@ -93,6 +93,11 @@ class Server:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
+    @property
+    def open_files(self) -> int:
+        """How many files and connections its process holds; from /proc, so on Linux only."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def kill(self) -> None:
         """SIGKILL, and the process is gone."""
         if self._process:

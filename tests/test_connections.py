@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +30,7 @@ from chat.connections import (
     unread,
 )
 from chat.proxies import _networks
+from tests.server import Client
 from tests.waiting import until
 
 GET = "GET /healthz HTTP/1.1\r\nHost: {host}\r\n"
@@ -457,6 +460,22 @@ def test_a_message_in_pieces_is_one_message(owner):
         assert "not understood" in socket_.receive()
 
 
+def upgrade(person: Client) -> bytes:
+    """The request that opens a page's socket."""
+    cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+    head = [
+        "GET /ws/ HTTP/1.1",
+        f"Host: 127.0.0.1:{person.server.port}",
+        f"Origin: {person.server.url}",
+        f"Cookie: {cookies}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
 def test_whoever_acknowledges_what_was_never_read_is_sent_no_more(server, owner, gateway):
     gateway.reply("word " * 100_000)
     conversation = owner.send("Say much")
@@ -464,21 +483,10 @@ def test_whoever_acknowledges_what_was_never_read_is_sent_no_more(server, owner,
     watch = {"protocol": 2, "conversation": conversation, "version": 0}
     # The second frame is the thread, of half a megabyte.
     asked = masked(1, b'{"ack": 2}') + masked(1, json.dumps({"watch": watch}).encode())
-    cookies = "; ".join(f"{name}={value}" for name, value in owner.cookies.items())
-    head = [
-        "GET /ws/ HTTP/1.1",
-        f"Host: 127.0.0.1:{server.port}",
-        f"Origin: {server.url}",
-        f"Cookie: {cookies}",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-    ]
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         raw.connect(("127.0.0.1", server.port))
-        raw.sendall("\r\n".join([*head, "", ""]).encode())
+        raw.sendall(upgrade(owner))
         for _ in range(20):
             raw.sendall(asked)
             # Takes long enough for this to be no flood of frames, and for an answer.
@@ -489,3 +497,45 @@ def test_whoever_acknowledges_what_was_never_read_is_sent_no_more(server, owner,
             while news := raw.recv(65_536):
                 received += len(news)
     assert 500_000 < received < 1_000_000
+
+
+# --- lines that break ----------------------------------------------------------------------------
+
+
+def reset_behind(server, lines: list[socket.socket], last_words: bytes) -> None:
+    """Each line says this and breaks, and the server learns of both at the same moment."""
+    server.signal(signal.SIGSTOP)
+    for line in lines:
+        line.sendall(last_words)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.close()
+    server.signal(signal.SIGCONT)
+
+
+def test_a_socket_that_breaks_right_behind_a_frame_is_gone(server, owner):
+    told = len(server.log)
+    with owner.socket() as page:
+        page.receive()
+        before = server.open_files
+        lines = [connected(server) for _ in range(20)]
+        for line in lines:
+            line.sendall(upgrade(owner))
+            until(lambda: b"hello" in line.recv(4096), "the socket says hello")  # noqa: B023
+        reset_behind(server, lines, masked(1, b'{"nobody": "knows this"}'))
+        until(lambda: server.open_files <= before, "the server lets go of them")
+        server.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            until(lambda: page.receive() and False, "the server closes the page's socket")
+        assert closed.value.rcvd.code == 1012
+        assert server.wait(10) == 0
+    assert "Traceback" not in server.log[told:]
+
+
+@pytest.mark.parametrize("last_words", [GET, GET + "\r\n", POST + "Content-Length: 9\r\n\r\nuser"])
+def test_a_request_whose_line_breaks_at_once_leaves_nothing_behind(server, last_words):
+    told, before = len(server.log), server.open_files
+    last_words = last_words.replace("{host}", f"127.0.0.1:{server.port}")
+    reset_behind(server, [connected(server) for _ in range(20)], last_words.encode())
+    until(lambda: server.open_files <= before, "the server lets go of them")
+    assert "Traceback" not in server.log[told:]
+    assert statuses(answered(server, SECOND)) == [200]

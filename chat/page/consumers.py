@@ -367,6 +367,9 @@ bells.listen(bells.LOST, _look_soon)
 async def close_all() -> None:
     """Tell every page that this process restarts; they come back by themselves."""
     for socket in list(open_sockets):
-        await socket.close(RESTARTING)
+        try:
+            await socket.close(RESTARTING)
+        except Exception:  # of one page, and the others are to hear of it all the same
+            logger.exception("A socket could not be closed")
     # The close frames leave with the loop's next turns.
     await asyncio.sleep(0.2)
