@@ -224,6 +224,7 @@ STAFF = {
     "spend": (_ALL, ""),
     "chat_conversation_export": (_ALL, ""),
     "chat_conversation_replay": ("SR", ""),
+    "chat_conversation_picture": ("SR", ""),
     "chat_conversation_score": ("", "SR"),
     "chat_call_export": (_ALL, ""),
     "chat_feedback_export": ("SR", ""),
@@ -251,6 +252,7 @@ def staff_address(path: str, pks: dict[str, Any], message: object) -> str:
         "<path:object_id>": str(pks.get(kind, "")),
         "<id>": str(pks.get(kind, "")),
         "<int:pk>": str(pks.get(kind, "")),
+        "<int:picture>": str(pks["picture"]),
         "<uuid:message>": str(message),
         "<str:form>": "csv",
         "<path:content_type_id>": "1",
@@ -295,7 +297,11 @@ class World:
         failed = self._ask(owner, rows.Outcome("failed", "", "server", "no"))
         running = Conversation.start(owner, "Still running", "m", self.gateway)
         picture = Picture.objects.create(
-            message=self.reply, media_type="image/png", content=b"\x89PNG\r\n\x1a\n", size_bytes=8
+            message=self.reply,
+            media_type="image/png",
+            content=b"\x89PNG\r\n\x1a\n",
+            size_bytes=8,
+            state=Picture.State.RAW,
         )
         self.ids = {
             "conversation": self.reply.conversation.uuid,
@@ -322,6 +328,7 @@ class World:
         owner = self.people["owner"]
         return {
             "conversation": self.reply.conversation.pk,
+            "picture": self.ids["picture"],
             "feedback": Feedback.objects.create(message=self.reply, rating=Feedback.Rating.DOWN).pk,
             "readlog": ReadLog.objects.create(
                 reader_key=owner.key,

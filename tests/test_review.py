@@ -11,10 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import Call, Conversation, Feedback, ReadLog, User
+from chat.models import Call, Conversation, Feedback, Picture, ReadLog, User
 from chat.models.calls import CallEnd
 from chat.models.read_log import Seen
 from tests.rows import answer, ask, gateway, person
+from tests.test_pictures import SECRET, as_url, made
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +61,13 @@ def at(name, *args):
     return reverse(f"admin:{name}", args=args)
 
 
+def drawing(conversation):
+    """An image that the model made for its last reply."""
+    reply = conversation.messages.last()
+    Picture.keep(reply.pk, [as_url(made("PNG"))])
+    return reply.pictures.get()
+
+
 def log():
     rows = ReadLog.objects.order_by("pk")
     return [(row.reader, row.what, row.conversation) for row in rows]
@@ -70,17 +78,35 @@ def log():
 
 def test_each_reading_is_logged(reviewer, conversation):
     call = Call.objects.get()
+    picture = drawing(conversation)
     feedback = Feedback.objects.create(message=conversation.messages.last(), rating=-1)
     for address, what in [
         (at("chat_conversation_changelist"), "title"),
         (at("chat_conversation_changelist") + "?q=private", "snippet"),
         (at("chat_conversation_change", conversation.pk), "transcript"),
+        (at("chat_conversation_picture", conversation.pk, picture.pk), "picture"),
         (at("chat_call_change", call.pk), "call"),
         (at("chat_feedback_change", feedback.pk), "feedback"),
     ]:
         before = len(log())
         assert reviewer.get(address).status_code == 200
         assert log()[before:] == [("the-reviewer", what, conversation.uuid)], address
+
+
+def test_an_image_is_seen_from_the_transcript(reviewer, conversation, ann):
+    picture = drawing(conversation)
+    transcript = reviewer.get(at("chat_conversation_change", conversation.pk)).content.decode()
+    address = at("chat_conversation_picture", conversation.pk, picture.pk)
+    assert f'href="{address}"' in transcript
+    image = reviewer.get(address)
+    assert image["Content-Type"] == "image/png"
+    assert SECRET not in image.content
+    # Of another conversation it is none, and what its owner deleted is not for reviewers.
+    other = Conversation.start(ann, "Another matter", "m", gateway("second"))
+    elsewhere = at("chat_conversation_picture", other.conversation.pk, picture.pk)
+    assert reviewer.get(elsewhere).status_code == 404
+    conversation.messages.update(deleted_at=timezone.now())
+    assert reviewer.get(address).status_code == 404
 
 
 def test_what_runs_now_is_logged_by_its_titles(reviewer, conversation):

@@ -20,8 +20,9 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Conversation, Feedback, Gateway, Message, Tally, User, search
+from chat.models import Conversation, Feedback, Gateway, Message, Picture, Tally, User, search
 from chat.models.holds import is_held
+from chat.rendering import pictures
 from chat.rendering.export import as_json
 
 from . import reading, replay, transcript
@@ -333,9 +334,33 @@ class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
         return super().history_view(request, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.replay_view)
-        place = path("<int:pk>/replay/<uuid:message>/", view, name="chat_conversation_replay")
-        return [place, *super().get_urls()]
+        guard = self.admin_site.admin_view
+        return [
+            path(
+                "<int:pk>/replay/<uuid:message>/",
+                guard(self.replay_view),
+                name="chat_conversation_replay",
+            ),
+            path(
+                "<int:pk>/pictures/<int:picture>/",
+                guard(self.picture_view),
+                name="chat_conversation_picture",
+            ),
+            *super().get_urls(),
+        ]
+
+    @reading.readers_only
+    def picture_view(self, request: HttpRequest, pk: int, picture: int) -> HttpResponse:
+        """An image that a model made for one of its replies."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        conversation = get_object_or_404(self.get_queryset(request), pk=pk)
+        found = Picture.objects.filter(message__conversation=conversation)
+        if not reading.may_see_deleted(request):
+            found = found.filter(message__deleted_at=None)
+        found = get_object_or_404(found.select_related("message"), pk=picture)
+        reading.note(request, reading.What.PICTURE, [conversation])
+        return pictures.served(found)
 
     @reading.readers_only
     def replay_view(self, request: HttpRequest, pk: int, message: UUID) -> HttpResponse:

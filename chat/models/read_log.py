@@ -34,6 +34,7 @@ class ReadLog(models.Model):
         SNIPPET = "snippet", _("a passage, by search")
         TRANSCRIPT = "transcript", _("the whole conversation")
         REPLAY = "replay", _("a reply, played back")
+        PICTURE = "picture", _("an image in a reply")
         CALL = "call", _("a call with its words")
         FEEDBACK = "feedback", _("a reply with its feedback")
         EXPORT = "export", _("an export")

@@ -28,7 +28,7 @@ class Shown:
     versions: int = 1
     prev: UUID | None = None
     next: UUID | None = None
-    is_read_only: bool = False
+    is_read_only: bool = False  # for staff, in the administration
     saved: bool = True
     note: str = ""
     is_shell: bool = False  # without the blocks, which its reader has
@@ -85,12 +85,18 @@ class Shown:
             for link in found
         ] + [
             {
-                "url": reverse("picture", args=[self.uuid, picture.pk]),
+                "url": self._address_of(picture),
                 "host": "",
                 "title": _name(n, picture),
             }
             for n, picture in enumerate(self.row.pictures.all(), 1)
         ]
+
+    def _address_of(self, picture: Picture) -> str:
+        if self.is_read_only:
+            place = [self.row.conversation_id, picture.pk]
+            return reverse("admin:chat_conversation_picture", args=place)
+        return reverse("picture", args=[self.uuid, picture.pk])
 
     @cached_property
     def usage(self) -> usage.Usage | None:

@@ -1,6 +1,5 @@
 """What a person does with one message: `POST /m/<uuid>/<command>/`."""
 
-import contextlib
 import uuid
 from collections.abc import Callable
 
@@ -11,10 +10,9 @@ from django.utils.translation import gettext as _
 from chat.models import Command, Message, Revision, retention
 from chat.models.conversations import Conflict, Held
 from chat.models.language_models import Destination, offers
-from chat.models.pictures import OTHER, Picture
 from chat.models.revisions import fork as make_fork
+from chat.rendering import pictures
 from chat.rendering.clean import clean_user
-from chat.rendering.redraw import NotNow, redraw
 from chat.rendering.thread import shown
 
 from .. import limits, window
@@ -270,23 +268,8 @@ def text(request: HttpRequest, message: Message) -> HttpResponse:
 
 @for_message("GET", "HEAD")
 def picture(request: HttpRequest, message: Message, number: int) -> HttpResponse:
-    """An image that the model made, as we drew it; what nobody could draw, to be saved as it came."""
-    found = get_object_or_404(message.pictures, pk=number)
-    if found.state == Picture.State.NEW:
-        # Not found out now, it is to be saved this time, and tried again the next.
-        with contextlib.suppress(NotNow):
-            found.settle(redraw(bytes(found.content)))
-    is_drawn = found.state == Picture.State.DRAWN
-    name = f"{message.uuid}-{number}.{found.kind.lower() or 'bin'}"
-    return HttpResponse(
-        found.content,
-        content_type=found.media_type if is_drawn else OTHER,
-        headers={
-            "Content-Disposition": f'{"inline" if is_drawn else "attachment"}; filename="{name}"',
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    """An image that the model made."""
+    return pictures.served(get_object_or_404(message.pictures, pk=number))
 
 
 def _as_before(message: Message) -> Destination | None:
