@@ -156,6 +156,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "chat.page.middleware.gate",
     "chat.page.middleware.reader",
+    "chat.page.middleware.AgainAfterDeadlock",
 ]
 ROOT_URLCONF = "chat.urls"
 ASGI_APPLICATION = "chat.asgi.application"

@@ -149,6 +149,20 @@ def at_once(*functions: Callable[[], T]) -> list[T | Exception]:
     return results
 
 
+def somebody_waits() -> bool:
+    """Whether a transaction waits for another one's rows; of SQLite it isn't asked."""
+    if connection.vendor == "sqlite":
+        return True
+    with connection.cursor() as cursor:
+        # Else a transaction sees the activity of its first look.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 @contextmanager
 def database_away() -> Iterator[None]:
     """Somebody else holds the database for himself; who asks meanwhile waits."""

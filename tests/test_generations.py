@@ -1,5 +1,7 @@
 """A reply's way through the rows: one claim, checkpoints that never double, one end."""
 
+import threading
+
 import pytest
 from django.db import IntegrityError, transaction
 
@@ -10,6 +12,7 @@ from chat.models.generations import Outcome
 from chat.replies.branch import cut_usage
 from tests import rows
 from tests.rows import COMPLETE, answer, ask, at_once, claim, finish, fresh, save
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 STOPPED = Outcome("stopped")
@@ -34,6 +37,35 @@ def test_runners_at_once_share_the_queue_without_a_loss():
         ask(f"question {number}")
     at_once(*[lambda: [Generation.claim("one") for _ in range(4)] for _ in range(3)])
     assert Generation.objects.filter(status="streaming", fence=1).count() == 4
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["finish", "give up", "claim"])
+def test_who_stops_a_reply_and_who_runs_it_wait_in_no_circle(how):
+    """PostgreSQL would end one of them: Stop was answered 500."""
+    reply = ask()
+    generation = None if how == "claim" else claim()
+    is_held = threading.Event()
+
+    @transaction.atomic
+    def stop():
+        reply.lock()
+        is_held.set()
+        if how != "claim":  # which passes over what is held
+            until(rows.somebody_waits, "the other one waits")
+        Generation.stop_all(Generation.objects.filter(message=reply))
+
+    def run():
+        is_held.wait(10)
+        if how == "finish":
+            return finish(generation)
+        return Generation.give_up(generation.pk) if generation else Generation.claim("other")
+
+    results = at_once(stop, run)
+    assert [each for each in results if isinstance(each, Exception)] == []
+    # On SQLite the runner has its turn when the stop is through, too.
+    ended = {"finish": "complete", "give up": "interrupted", "claim": "stopped"}
+    assert fresh(reply).status == ended[how]
 
 
 def test_the_oldest_reply_is_claimed_first():

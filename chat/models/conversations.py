@@ -4,13 +4,14 @@ Every visible change raises the conversation's version in its own transaction, a
 the version that changed it last; so 'what is new since version N' has one answer for page and socket.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
@@ -281,6 +282,13 @@ class Conversation(models.Model):
         """Make this row's transaction the only one that changes the conversation."""
         Conversation.objects.select_for_update().get(pk=self.pk)
         self.refresh_from_db()
+
+    @classmethod
+    def keep_from_others(cls, pks: "Iterable[int] | models.QuerySet[Any]") -> None:
+        """Make the caller's transaction the only one that changes these; SQLite's always is."""
+        if connection.features.has_select_for_update:
+            rows = cls.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+            list(rows.values_list("pk"))
 
     def bump(self, sidebar: bool = False, branch: bool = False) -> int:
         """Raise the version within the caller's transaction, ring after it; returns the version."""

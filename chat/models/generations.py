@@ -211,7 +211,10 @@ class Generation(models.Model):
             .order_by("id")
         )
         if connection.features.has_select_for_update_skip_locked:
-            ready = ready.select_for_update(skip_locked=True, of=("self",))
+            # The conversation too, as commands have it; what one of them holds has its turn later.
+            ready = ready.select_related("conversation").select_for_update(
+                skip_locked=True, no_key=True, of=("self", "conversation")
+            )
         found = ready.first()
         if found is None:
             return None
@@ -311,6 +314,7 @@ class Generation(models.Model):
     def finish(cls, pk: int, fence: int, outcome: Outcome, call: CallEnd | None = None) -> bool:
         """Give it its one terminal state; False if it is no longer the caller's. May be repeated."""
         mine = cls.objects.filter(pk=pk, fence=fence)
+        cls._lock_conversation(pk)
         # First, as it waits for whoever is giving the reply up: he ends the call as well.
         is_ended = mine.filter(status=Status.STREAMING).update(**_ending(outcome))
         if call is not None:
@@ -380,6 +384,7 @@ class Generation(models.Model):
         may have seen beyond the row, `usage` what the columns of a call are that a crash cut.
         """
         dead = cls.objects.filter(pk=pk, status=Status.STREAMING)
+        cls._lock_conversation(pk)
         if pulse is not None:
             dead = dead.filter(fence=pulse[0], heartbeat=pulse[1])
         generation = dead.select_for_update().first()
@@ -397,6 +402,11 @@ class Generation(models.Model):
             Call.end(CallEnd(call.pk, error_kind=kind, **usage(generation)))
         generation._show_end()
         return True
+
+    @classmethod
+    def _lock_conversation(cls, pk: int) -> None:
+        """Before the reply's own row, as commands do: who takes them in one order waits in no circle."""
+        Conversation.keep_from_others(cls.objects.filter(pk=pk).values("conversation"))
 
     def _show_end(self) -> None:
         """Make the reply's row say what its latest attempt came to."""

@@ -29,6 +29,7 @@ def remove(conversations: Iterable[int]) -> Counter[str]:
     In the caller's transaction. Usage stays in the calls, which then belong to no message.
     """
     pks = list(conversations)
+    Conversation.keep_from_others(pks)
     # Before the rows go, so that whoever runs a reply hears of it at the commit.
     Generation.stop_all(Generation.objects.filter(conversation__in=pks))
     messages = Message.objects.filter(conversation__in=pks)

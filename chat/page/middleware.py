@@ -1,8 +1,10 @@
 """Before any view: probes, going down, a first visit, how its reader likes to read."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,6 +18,7 @@ from chat.replies.process import process
 PROBES = ("/healthz", "/readyz", "/metrics")
 # Where a browser says its time zone (static/js/sidebar.js), and keeps a theme for the login page.
 ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
+DEADLOCK = "40P01"  # PostgreSQL's SQLSTATE
 _has_user = False
 
 
@@ -59,6 +62,35 @@ def reader(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[...,
             return get_response(request)
 
     return middleware
+
+
+class AgainAfterDeadlock:
+    """Has a command done once more that PostgreSQL ended because two waited for each other.
+
+    All of it was undone, and whoever it met is through by then. The last of the list, so that nothing
+    of what is to be asked before a view is passed over.
+    """
+
+    TIMES = 2
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        if request.method != "POST":
+            return None
+        for _time in range(self.TIMES):
+            try:
+                return view(request, *args, **kwargs)
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", None) != DEADLOCK:
+                    raise
+        return None  # once more, by Django itself
 
 
 def _time_zone(request: HttpRequest) -> str | None:
