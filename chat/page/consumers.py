@@ -12,11 +12,14 @@ import contextvars
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError, InterfaceError
 
@@ -56,6 +59,22 @@ class _Question:
 
 
 class Socket(AsyncWebsocketConsumer):
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """Channels', without a task to wait for each frame and a thread to look for old connections.
+
+        There is no channel layer to hear beside the socket, and no handler asks the database here.
+        """
+        self.scope, self.base_send = scope, send
+        with suppress(StopConsumer):
+            while True:
+                message = await receive()
+                await getattr(self, get_handler_name(message))(message)
+
     async def connect(self) -> None:
         await self.accept()
         self._pumping: asyncio.Task[None] | None = None
@@ -76,6 +95,8 @@ class Socket(AsyncWebsocketConsumer):
         self._user = user
         self._language = session.language
         self._is_over = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0  # monotonic
         # Told by `serve`: the bytes that this reader leaves with us.
         self._unread: Callable[[], int] = self.scope.get("potok.unread", int)
         self._n = 0
@@ -106,6 +127,7 @@ class Socket(AsyncWebsocketConsumer):
         if self._pumping is None:
             return
         self._pumping.cancel()
+        self._set_alarm(None)
         self._forget_question()
         self._leave_all()
         bells.forget(self._group, self._hear_bell)
@@ -208,13 +230,24 @@ class Socket(AsyncWebsocketConsumer):
         """For a bell, a frame from the page, news of a followed reply, or the time."""
         if self._has_room and self._is_rung and self._question is None:
             until = min(until, self._not_before)
-        loop = asyncio.get_running_loop()
-        alarm = loop.call_later(max(0.0, until - time.monotonic()), self._poke)
-        try:
-            await self._news
-        finally:
-            alarm.cancel()
-        self._news = loop.create_future()
+        # One that rings too early is looked at for nothing, every few seconds and not at each delta.
+        if self._alarm is None or until < self._alarm_at:
+            self._set_alarm(until)
+        await self._news
+        self._news = asyncio.get_running_loop().create_future()
+
+    def _set_alarm(self, at: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if at is not None:
+            loop = asyncio.get_running_loop()
+            self._alarm_at = at
+            self._alarm = loop.call_later(max(0.0, at - time.monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._poke()
 
     @property
     def _has_room(self) -> bool:

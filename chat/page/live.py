@@ -60,6 +60,7 @@ class LiveReply:
         self._reasoning = Growing()
         self._text = Growing()
         self._flush = 0
+        self._not_before = 0.0  # monotonic: the next flush
         self._is_rendering = False  # in a thread; the blocks are not to be read meanwhile
         self._recent: deque[_Flush] = deque(maxlen=REMEMBERED_FLUSHES)
         self.task = asyncio.get_running_loop().create_task(
@@ -109,7 +110,7 @@ class LiveReply:
         """Returns once nothing more will come from there: whether the reply goes on elsewhere."""
         assert process.logs is not None
         cursor = Cursor(self.generation, self._reasoning.length, self._text.length)
-        async for piece in process.logs.follow(cursor):
+        async for piece in process.logs.follow(cursor, self._pause_s):
             began = time.monotonic()
             told = (piece.note, piece.saved)
             was_told, (self.note, self.saved) = (self.note, self.saved), told
@@ -120,10 +121,13 @@ class LiveReply:
             if piece.closed:
                 # A dead owner's log is closed by another, and may be short of what the row has.
                 return await self._follow_row()
+            now = time.monotonic()
             # The leading edge went out at once; what follows shares a frame of the screen.
-            pause = max(FLUSH_EVERY_S, 2 * (time.monotonic() - began))
-            await asyncio.sleep(pause)
+            self._not_before = now + max(FLUSH_EVERY_S, 2 * (now - began))
         return True
+
+    def _pause_s(self) -> float:
+        return self._not_before - time.monotonic()
 
     async def _follow_row(self) -> bool:
         """Take what the row has beyond what is shown. Returns whether the reply still runs."""

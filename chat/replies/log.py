@@ -6,7 +6,7 @@ nothing queues for it. The log carries what is under way; the row is the truth o
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
 KEPT_AFTER_CLOSE_S = 60.0
@@ -35,6 +35,13 @@ class Gap(Exception):
     """The log does not reach back to that cursor, or is gone: read the row."""
 
 
+Pause = Callable[[], float]
+
+
+def at_once() -> float:
+    return 0.0
+
+
 class Logs(Protocol):
     """What a process has for its replies; to be used on its event loop only."""
 
@@ -49,10 +56,11 @@ class Logs(Protocol):
     def close(self, generation: int) -> None:
         """The row is in its final state. The text stays a while for readers who are late."""
 
-    def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+    def follow(self, cursor: Cursor, pause_s: Pause = at_once) -> AsyncIterator[Slice]:
         """Yield what is newer than the cursor, again and again, until the log is closed.
 
-        Raises Gap where the log cannot serve the cursor.
+        Before it looks for more it waits as long as `pause_s` then says: all that comes meanwhile
+        is one slice. Raises Gap where the log cannot serve the cursor.
         """
 
     async def aclose(self) -> None:
@@ -111,9 +119,11 @@ class Log:
         self._waiting.append(waits)
         await waits
 
-    async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+    async def follow(self, cursor: Cursor, pause_s: Pause = at_once) -> AsyncIterator[Slice]:
         told = ("", True)
         while True:
+            if (wait_s := pause_s()) > 0:
+                await asyncio.sleep(wait_s)
             changes = self._changes
             reasoning = self.reasoning.since(cursor.reasoning)
             text = self.text.since(cursor.text)
@@ -167,9 +177,9 @@ class MemoryLogs:
                 KEPT_AFTER_CLOSE_S, self._logs.pop, generation, None
             )
 
-    def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+    def follow(self, cursor: Cursor, pause_s: Pause = at_once) -> AsyncIterator[Slice]:
         log = self._logs.get(cursor.generation)
-        return _gap() if log is None else log.follow(cursor)
+        return _gap() if log is None else log.follow(cursor, pause_s)
 
     async def aclose(self) -> None:
         return

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from .log import Cursor, Gap, Log, Slice
+from .log import Cursor, Gap, Log, Pause, Slice, at_once
 
 logger = logging.getLogger(__name__)
 UNREACHABLE = (RedisError, OSError, TimeoutError)
@@ -92,8 +92,8 @@ class RedisLogs:
             reply.closed = True
             self._sender.mark(generation)
 
-    def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
-        return self._reader.follow(cursor)
+    def follow(self, cursor: Cursor, pause_s: Pause = at_once) -> AsyncIterator[Slice]:
+        return self._reader.follow(cursor, pause_s)
 
     async def aclose(self) -> None:
         await self._sender.aclose()
@@ -304,7 +304,7 @@ class _Reader:
         self._is_wanted, self._is_new = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def follow(self, cursor: Cursor) -> AsyncIterator[Slice]:
+    async def follow(self, cursor: Cursor, pause_s: Pause) -> AsyncIterator[Slice]:
         known = self._mirrors.get(cursor.generation)
         mirror = known or _Mirror(cursor.generation, self._prefix)
         mirror.readers += 1
@@ -316,7 +316,7 @@ class _Reader:
                 await mirror.change()
             if not mirror.is_begun:
                 raise Gap
-            async for piece in mirror.follow(cursor):
+            async for piece in mirror.follow(cursor, pause_s):
                 yield piece
         finally:
             mirror.readers -= 1

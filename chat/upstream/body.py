@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import aiohttp
 import httpx
 
 from chat.upstream.chunk import decode
@@ -62,27 +63,39 @@ class Clock:
         idle_s = self._deadlines.idle_bytes_s
         if reader and reader.finish_reason:
             idle_s = min(idle_s, self._deadlines.after_finish_s)
-        limits = [
-            (now + idle_s, "idle_bytes"),
-            (self._payload_at + self._deadlines.idle_payload_s, "idle_payload"),
-            (self.total_at, "total"),
-        ]
+        at, reason = now + idle_s, "idle_bytes"
+        if (payload_at := self._payload_at + self._deadlines.idle_payload_s) < at:
+            at, reason = payload_at, "idle_payload"
+        if self.total_at < at:
+            at, reason = self.total_at, "total"
         if reader and reader.error:
             self._error_at = self._error_at or now
-            limits.append((self._error_at + _AFTER_ERROR_S, "idle_bytes"))
-        return min(limits)
+            if (error_at := self._error_at + _AFTER_ERROR_S) < at:
+                at, reason = error_at, "idle_bytes"
+        return at, reason
+
+
+class _Late(Exception):
+    """Nothing came until the deadline of the read."""
 
 
 class Body:
-    """A response's body, decoded, read piece by piece under the clock. b"" is its end."""
+    """A response's body, decoded, read piece by piece under the clock. b"" is its end.
+
+    A read's deadline is nearly always later than that of the one before, so one timer serves them
+    all: it goes off at the first and is set anew to where the deadline has moved.
+    """
 
     def __init__(self, response: httpx.Response, clock: Clock) -> None:
         self.size = 0
-        self._response = response
+        self.response = response
         self._clock = clock
+        self._content: aiohttp.StreamReader = response.extensions["content"]
+        self._until: float | None = None  # of the read that is under way, by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         is_plain = encoding in ("", "identity")
-        self._pieces = response.aiter_raw() if is_plain else _inflated(response, encoding)
+        self._next = self._content.readany if is_plain else self._inflated(encoding).__anext__
 
     async def read(self, reader: Reader | None = None) -> bytes:
         """The next piece; GatewayError `connection`, `timeout` or `protocol`."""
@@ -104,7 +117,7 @@ class Body:
     async def read_document(self, head: bytes) -> object:
         """The JSON value that the whole body is."""
         if head.lstrip()[:1] == b"<":
-            raise GatewayError("protocol", status=self._response.status_code, reason="html")
+            raise GatewayError("protocol", status=self.response.status_code, reason="html")
         body = bytearray(head)
         while piece := await self.read():
             body += piece
@@ -113,7 +126,7 @@ class Body:
         try:
             return decode(bytes(body))
         except ValueError as exc:
-            status = self._response.status_code
+            status = self.response.status_code
             raise GatewayError("protocol", status=status, reason="json") from exc
 
     async def read_error(self) -> bytes:
@@ -137,30 +150,53 @@ class Body:
             pass
 
     async def _read(self, at: float, reason: str) -> bytes:
+        self._until = at
+        if self._timer is None or at < self._timer.when():
+            self._set_timer(at)
         try:
-            async with asyncio.timeout_at(at):
-                piece = await anext(self._pieces, b"")
-        except TimeoutError as exc:
+            piece = await self._next()
+        except StopAsyncIteration:
+            piece = b""
+        except _Late as exc:
             raise GatewayError("timeout", reason=reason) from exc
         except TRANSPORT_ERRORS as exc:
             raise translate(exc) from exc
+        finally:
+            self._until = None
         self.size += len(piece)
         return piece
 
+    def close(self) -> None:
+        """No read follows."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-async def _inflated(response: httpx.Response, encoding: str) -> AsyncIterator[bytes]:
-    """A body that came compressed though none was asked for, in bounded pieces."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise GatewayError("protocol", status=response.status_code, reason="encoding")
-    inflater = zlib.decompressobj(wbits=47)  # finds out which of the two it is
-    async for piece in response.aiter_raw():
-        rest = piece
-        while rest:
-            try:
-                text = inflater.decompress(rest, _PIECE_BYTES)
-            except zlib.error as exc:
-                raise GatewayError("protocol", reason="encoding") from exc
-            rest = inflater.unconsumed_tail
-            if text:  # an empty piece would mean the end
-                yield text
-            await asyncio.sleep(0)
+    def _set_timer(self, at: float) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._until is None:
+            return
+        if self._until > asyncio.get_running_loop().time():
+            self._set_timer(self._until)
+        else:
+            self._content.set_exception(_Late())
+
+    async def _inflated(self, encoding: str) -> AsyncIterator[bytes]:
+        """A body that came compressed though none was asked for, in bounded pieces."""
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise GatewayError("protocol", status=self.response.status_code, reason="encoding")
+        inflater = zlib.decompressobj(wbits=47)  # finds out which of the two it is
+        while rest := await self._content.readany():
+            while rest:
+                try:
+                    text = inflater.decompress(rest, _PIECE_BYTES)
+                except zlib.error as exc:
+                    raise GatewayError("protocol", reason="encoding") from exc
+                rest = inflater.unconsumed_tail
+                if text:  # an empty piece would mean the end
+                    yield text
+                await asyncio.sleep(0)

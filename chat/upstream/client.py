@@ -132,9 +132,9 @@ class Client:
 
     async def clock(self, endpoint: Endpoint) -> datetime | None:
         """What time it is there, to the second; None where its answers carry no date."""
-        async with self._exchange(endpoint, "GET", "models", None, self._quick()) as response:
+        async with self._exchange(endpoint, "GET", "models", None, self._quick()) as body:
             try:
-                return parsedate_to_datetime(response.headers.get("Date", ""))
+                return parsedate_to_datetime(body.response.headers.get("Date", ""))
             except ValueError:
                 return None
 
@@ -151,9 +151,8 @@ class Client:
         clock = Clock(self._deadlines)
         reader = Reader(max_reply_bytes=self._max_reply_bytes, secret=endpoint.key)
         asked = msgspec.json.encode(endpoint.fitted(body))
-        async with self._exchange(endpoint, "POST", "chat/completions", asked, clock) as response:
-            opened = Opened(response.status_code, _request_id(response))
-            chunks = Body(response, clock)
+        async with self._exchange(endpoint, "POST", "chat/completions", asked, clock) as chunks:
+            opened = Opened(chunks.response.status_code, _request_id(chunks.response))
             head = await chunks.read_head()
             if head.lstrip()[:1] in (b"<", b"{", b"["):
                 said = reader.feed_document(await chunks.read_document(head)) + reader.end()
@@ -197,8 +196,7 @@ class Client:
 
     async def _ask(self, endpoint: Endpoint, path: str) -> object:
         clock = self._quick()
-        async with self._exchange(endpoint, "GET", path, None, clock) as response:
-            chunks = Body(response, clock)
+        async with self._exchange(endpoint, "GET", path, None, clock) as chunks:
             document = await chunks.read_document(await chunks.read_head())
         if isinstance(document, dict) and document.get("error"):
             raise refusal.from_document(document, None, secret=endpoint.key)
@@ -217,16 +215,18 @@ class Client:
         path: str,
         body: bytes | None,
         clock: Clock,
-    ) -> AsyncIterator[httpx.Response]:
-        """A 2xx answer, its body unread; the connection is closed with the block."""
+    ) -> AsyncIterator[Body]:
+        """The unread body of a 2xx answer; the connection is closed with the block."""
         response = await self._send(endpoint, method, path, body, clock)
+        chunks = Body(response, clock)
         try:
             if not 200 <= response.status_code < 300:
-                head = await Body(response, clock).read_error()
+                head = await chunks.read_error()
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 raise refusal.from_response(response.status_code, headers, head, endpoint.key)
-            yield response
+            yield chunks
         finally:
+            chunks.close()
             await response.aclose()
 
     async def _send(

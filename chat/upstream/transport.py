@@ -9,12 +9,26 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from chat.upstream.errors import GatewayError
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError)
 KEEPALIVE_S = 15
 _READ_BYTES = 64 * 1024
+
+
+class Transport(AiohttpTransport):
+    """httpx's way into aiohttp; a response's body is in its extensions as aiohttp has it.
+
+    A live stream comes an event a read, and httpx's iterators around it would cost more than that.
+    """
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        assert isinstance(response.stream, AiohttpResponseStream)
+        response.extensions["content"] = response.stream._aiohttp_response.content
+        return response
 
 
 class ForbiddenAddressError(OSError):
@@ -43,7 +57,7 @@ def open_client(
         )
 
     return httpx.AsyncClient(
-        transport=AiohttpTransport(verify=_certificates(), client=open_session),
+        transport=Transport(verify=_certificates(), client=open_session),
         timeout=httpx.Timeout(None, connect=connect_s, pool=connect_s),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
