@@ -154,7 +154,9 @@ class LiveReply:
         for part, growing, news in (("rb", self._reasoning, reasoning), ("b", self._text, text)):
             if not news:
                 continue
-            if growing.open_length + len(news) <= OFF_LOOP_CHARS:
+            if (patches := growing.take(news)) is not None:
+                ops += self._ops(part, patches)
+            elif growing.open_length + len(news) <= OFF_LOOP_CHARS:
                 ops += self._ops(part, growing.grow(news))
             else:
                 ops += self._ops(part, await self._off_loop(partial(growing.grow, news)))

@@ -76,6 +76,7 @@ class Growing:
         self.length = 0
         self._done: list[str] = []  # source before the open block
         self._block: list[str] = []  # source of the open block before its open unit
+        self._block_chars = 0
         self._tail = ""  # source of the open unit
         self._shown: list[_Shown] = []
         self._open = 0  # index of the open block
@@ -94,25 +95,44 @@ class Growing:
 
     @property
     def open_length(self) -> int:
-        """How many characters the next call may have to render anew: all of an open block."""
-        return sum(map(len, self._block)) + len(self._tail)
+        """How many characters `grow` may have to render anew: all of an open block."""
+        return self._block_chars + len(self._tail)
 
     def grow(self, text: str) -> list[Patch]:
         """What changed since the last call, now that `text` has been added."""
         if not text:
             return []
-        self.length += len(text)
-        text = printable(text)
-        self._tail += text
+        if (patches := self.take(text)) is not None:
+            return patches
+        self._add(text)
         if isinstance(self._mode, _Run):
             patches = self._grow_run(self._mode)
-        elif (extended := self._extend(text)) is not None:
-            patches = extended
         elif isinstance(self._mode, _Items):
             patches = self._grow_items(self._mode)
         else:
             patches = self._grow_block()
         return self._noted(patches, self.length)
+
+    def take(self, text: str) -> list[Patch] | None:
+        """As `grow`, of text that needs no parser: plain words, more of an open code block.
+
+        None for any other, which then has not been added.
+        """
+        if isinstance(self._mode, _Run):
+            if self._mode.end.search(self._tail + printable(text), self._scanned_from):
+                return None
+            self._add(text)
+            patches = self._grow_run(self._mode)
+        elif (html := self._extended(printable(text))) is not None:
+            self._add(text)
+            patches = self._extend(printable(text), html)
+        else:
+            return None
+        return self._noted(patches, self.length)
+
+    def _add(self, text: str) -> None:
+        self.length += len(text)
+        self._tail += printable(text)
 
     def finish(self, *, is_cut: bool = False) -> list[Patch]:
         """The blocks whose final HTML differs from what was last shown; nothing grows after it."""
@@ -120,6 +140,7 @@ class Growing:
         blocks = render(text, is_cut=is_cut)
         patches = self._show([(block.start, block.html) for block in blocks], 0)
         self._done, self._block, self._tail, self._mode = [text], [], "", None
+        self._block_chars = 0
         # Nobody has these yet, whatever length of the text they have.
         return self._noted(patches, self.length + 1)
 
@@ -139,8 +160,8 @@ class Growing:
                 self._shown[patch.index].changed_at = length
         return patches
 
-    def _extend(self, text: str) -> list[Patch] | None:
-        """Puts plain words behind the last one: most deltas are nothing else, and need no parser.
+    def _extended(self, text: str) -> str | None:
+        """The open unit's HTML with plain words behind its last one, as most deltas are.
 
         None where only rendering can tell what they are.
         """
@@ -148,13 +169,18 @@ class Growing:
         if not (self._word and _WORDS.fullmatch(word)) or _MAY_LINK.search(word):
             return None
         shown = self._shown[self._open]
-        is_item = isinstance(self._mode, _Items)
-        html = shown.items[-1] if is_item else shown.head
-        ends = _ENDS.search(html)
-        if ends is None or not html.endswith(self._word, 0, ends.start()):
+        html = shown.items[-1] if isinstance(self._mode, _Items) else shown.head
+        place = html.rfind(self._word)
+        at = place + len(self._word)
+        if place < 0 or not _ENDS.fullmatch(html, at):
             return None
-        self._word = word.rpartition(" ")[2]
-        html = html[: ends.start()] + text.rstrip(" ") + ends[0]
+        return html[:at] + text.rstrip(" ") + html[at:]
+
+    def _extend(self, text: str, html: str) -> list[Patch]:
+        """Shows the open unit so, without asking a parser."""
+        shown = self._shown[self._open]
+        is_item = isinstance(self._mode, _Items)
+        self._word = (self._word + text).rpartition(" ")[2]
         if not is_item:
             shown.head = html
             return [Patch("block", self._open, 0, html), *self._bounded()]
@@ -193,8 +219,7 @@ class Growing:
 
     def _grow_run(self, run: _Run) -> list[Patch]:
         """Appends the new text, but for what may be the end."""
-        scanned_from = 0 if self._is_line_start else 1
-        if end := run.end.search(self._tail, scanned_from):
+        if end := run.end.search(self._tail, self._scanned_from):
             if run.end is not _PLAIN.end:
                 self._reopen()
                 return self._grow_block()
@@ -203,8 +228,13 @@ class Growing:
             self._open = len(self._shown)
             self._mode = None
             return patches + self._grow_block()
-        held = run.held.search(self._tail, scanned_from)
+        held = run.held.search(self._tail, self._scanned_from)
         return self._append(run, held.start() if held else len(self._tail))
+
+    @property
+    def _scanned_from(self) -> int:
+        """In the tail of a run: where it begins amid a line, ^ is not to match."""
+        return 0 if self._is_line_start else 1
 
     def _append(self, run: _Run, size: int) -> list[Patch]:
         """Shows the first characters of the tail at the end of the open block."""
@@ -339,18 +369,19 @@ class Growing:
     def _shift(self, size: int) -> None:
         """The first characters of the tail still belong to the open block, but not to its end."""
         self._block.append(self._tail[:size])
+        self._block_chars += size
         self._tail = self._tail[size:]
 
     def _reopen(self) -> None:
         """All of the open block is open again."""
         self._tail = "".join([*self._block, self._tail])
-        self._block, self._mode = [], None
+        self._block, self._block_chars, self._mode = [], 0, None
 
     def _done_up_to(self, size: int) -> None:
         """What lies before this place in the tail is finished."""
         text = "".join([*self._block, self._tail[:size]])
         self._tail = self._tail[size:]
-        self._block = []
+        self._block, self._block_chars = [], 0
         self._done.append(text)
         if "]:" in text and len(self._definitions) < DEFINITIONS_MAX_CHARS:
             self._definitions += "".join(f"{d}\n\n" for d in _DEFINITION.findall(text))
@@ -362,7 +393,7 @@ _WORDS = re.compile(
     r"\\`*_\[\]<>&$~|@^#]+"
 )
 _MAY_LINK = re.compile(r":/|www\.", re.I)
-_ENDS = re.compile(r"\s*(?:</(?:p|li|ul|ol|blockquote|h[2-6])>\s*)+\Z")
+_ENDS = re.compile(r"\s*(?:</(?:p|li|ul|ol|blockquote|h[2-6])>\s*)+")
 _CLOSES_CODE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\n[ \t>\n]*\Z", re.M)
 _ENDS_IN_CODE = re.compile(r"</code></pre></div>(?:</\w+>)*\Z")
 _FENCE = re.compile(r"( {0,3})(`{3,}+|~{3,}+)([^\n]*+)\n")
