@@ -64,3 +64,12 @@ def test_a_title_is_shown_with_what_is_hidden_in_it_wherever_it_stands(owner, ga
         assert TITLE not in page.replace(field, ""), path
     assert field in pages[here]
     assert "<title>Invoice ‹U+202E›xcod.exe · Potok</title>" in pages[here]
+
+
+def test_a_title_that_comes_back_as_it_is_shown_stays_as_it_is(owner, gateway):
+    gateway.reply("Yes.")
+    conversation = owner.send("Which?")
+    owner.wait_for_reply(conversation)
+    owner.post(f"/c/{conversation}/rename/", {"title": TITLE})
+    owner.post(f"/c/{conversation}/rename/", {"title": "Invoice ‹U+202E›xcod.exe"})
+    assert owner.export(conversation)["title"] == TITLE

@@ -37,7 +37,9 @@ def rename(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     form = RenameForm(request.POST)
     if not form.is_valid():
         return refused(request, 422, str(form.errors["title"][0]), conversation)
-    conversation.rename(form.cleaned_data["title"])
+    title = form.cleaned_data["title"]
+    # A page may send back what it shows, where hidden characters are named: that is no other title.
+    conversation.rename(conversation.title if title == conversation.shown_title else title)
     return _line(request, conversation)
 
 
