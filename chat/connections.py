@@ -194,7 +194,7 @@ class Channel(HTTPChannel):
     def _end(self, answer: bytes) -> None:
         self.transport.write(answer)
         self.loseConnection()
-        self.dataReceived = lambda _data: None  # type: ignore[method-assign]
+        self.dataReceived = lambda _data: None
 
 
 class Patience:

@@ -72,7 +72,7 @@ def enter(request: HttpRequest, user: User, by: By) -> None:
     """All steps are done: from here on the session is theirs."""
     request.session.pop(_PENDING, None)
     LoginAttempt.note_success(user.username, address_of(request))
-    request.entered_by = by  # type: ignore[attr-defined]  # for the log of chat/security.py
+    request.entered_by = by  # for the log of chat/security.py
     login(request, user, backend=_BACKEND)
     request.session[BROWSER] = request.headers.get("User-Agent", "")[:USER_AGENT_CHARS]
     strengthen(request, by)

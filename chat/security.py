@@ -56,13 +56,13 @@ def _was_refused(credentials: dict[str, Any], **_: Any) -> None:
 @receiver(pre_save, sender=User)
 def _will_change(instance: User, update_fields: Any = None, **_: Any) -> None:
     told = set(update_fields or (*_RIGHTS, "password"))
-    instance._events = []  # type: ignore[attr-defined]
+    instance._events = []
     if instance._state.adding:
-        instance._events.append(("user_created", _rights_of(instance)))  # type: ignore[attr-defined]
+        instance._events.append(("user_created", _rights_of(instance)))
         return
     # Set by `set_password`, but not where a hash is only brought up to date.
     if "password" in told and getattr(instance, "_password", None) is not None:
-        instance._events.append(("password_changed", {}))  # type: ignore[attr-defined]
+        instance._events.append(("password_changed", {}))
     if not told.intersection(_RIGHTS):
         return
     before = User.objects.filter(pk=instance.pk).values(*_RIGHTS).first()
@@ -70,7 +70,7 @@ def _will_change(instance: User, update_fields: Any = None, **_: Any) -> None:
         changed = {
             name: is_so for name, is_so in _rights_of(instance).items() if before[name] != is_so
         }
-        instance._events.append(("rights_changed", changed))  # type: ignore[attr-defined]
+        instance._events.append(("rights_changed", changed))
 
 
 @receiver(post_save, sender=User)

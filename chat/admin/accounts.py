@@ -31,7 +31,7 @@ STATES = {
 _ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
-class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+class PolicyForm(forms.ModelForm):
     request: HttpRequest
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -57,7 +57,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(AccountPolicy)
-class AccountPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AccountPolicyAdmin(admin.ModelAdmin):
     """The owner's alone: what he decides here he decides for all."""
 
     form = PolicyForm
@@ -91,14 +91,14 @@ class AccountPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
+class InvitationForm(forms.ModelForm):
     days = forms.IntegerField(
         label=gettext_lazy("Good for so many days"), min_value=1, max_value=MAX_DAYS, initial=7
     )
 
 
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class InvitationAdmin(admin.ModelAdmin):
     form = InvitationForm
     fields = ("note", "groups", "days")
     list_display = (
@@ -151,7 +151,7 @@ class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
         entered = form.cleaned_data
-        made, request.invitation_token = Invitation.make(  # type: ignore[attr-defined]
+        made, request.invitation_token = Invitation.make(
             request.user, entered["groups"], entered["days"], entered["note"]
         )
         obj.pk, obj.expires_at, obj.digest = made.pk, made.expires_at, made.digest
@@ -163,7 +163,7 @@ class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, obj: Invitation, post_url_continue: Any = None
     ) -> HttpResponse:
         """The link, on the only page that ever has it: its token is stored as a digest."""
-        token = request.invitation_token  # type: ignore[attr-defined]
+        token = request.invitation_token
         link = request.build_absolute_uri(f"{reverse('signup')}?invitation={token}")
         context = {
             **self.admin_site.each_context(request),

@@ -49,7 +49,7 @@ class OnePerson(forms.ModelChoiceField):
         return super().prepare_value(value)
 
 
-class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
+class BudgetForm(forms.ModelForm):
     class Meta:
         help_texts = {
             "user": gettext_lazy("Neither person nor group: everybody."),
@@ -142,7 +142,7 @@ def fullest(budgets: Any) -> list[tuple[Budget, Allowance]]:
 
 
 @admin.register(Budget)
-class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class BudgetAdmin(admin.ModelAdmin):
     form = BudgetForm
     change_form_template = "admin/budget.html"
     list_display = ("whose", "period", "limits", "kind", "used")

@@ -429,11 +429,11 @@ class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("tokens"))
     def tokens(self, conversation: Any) -> str | None:
-        return conversation.total.show_tokens()  # type: ignore[no-any-return]
+        return conversation.total.show_tokens()
 
     @admin.display(description=gettext_lazy("cost"))
     def cost(self, conversation: Any) -> str | None:
-        return conversation.total.show_cost()  # type: ignore[no-any-return]
+        return conversation.total.show_cost()
 
     @admin.display(description=gettext_lazy("flags"), empty_value="")
     def flags(self, conversation: Any) -> str:

@@ -35,19 +35,19 @@ class Exporting:
         raise NotImplementedError
 
     def get_urls(self) -> list[Any]:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_export"  # type: ignore[attr-defined]
-        guarded = self.admin_site.admin_view(self.export)  # type: ignore[attr-defined]
-        return [path("export.<str:form>", guarded, name=name), *super().get_urls()]  # type: ignore[misc]
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        guarded = self.admin_site.admin_view(self.export)
+        return [path("export.<str:form>", guarded, name=name), *super().get_urls()]
 
     def export(self, request: HttpRequest, form: str) -> HttpResponse:
         if form not in TYPES:
             raise Http404
-        if request.method != "GET" or not self.has_view_permission(request):  # type: ignore[attr-defined]
+        if request.method != "GET" or not self.has_view_permission(request):
             raise PermissionDenied
         if reading.may_read(request) and reading.must_say_why(request):
             return reading.ask_why(request)
         try:
-            listed = self.get_changelist_instance(request)  # type: ignore[attr-defined]
+            listed = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             raise Http404 from None
         batches = _batches(listed.queryset)

@@ -42,7 +42,7 @@ class DoneFilter(admin.SimpleListFilter):
         return queryset.filter(done_at__isnull=self.value() != "done")
 
 
-class VerdictForm(forms.ModelForm):  # type: ignore[type-arg]
+class VerdictForm(forms.ModelForm):
     """A verdict, a note, whether it is done."""
 
     is_done = forms.BooleanField(label=gettext_lazy("Done"), required=False)

@@ -37,7 +37,7 @@ class HeadersField(forms.JSONField):
         super().__init__(**kwargs | {"decoder": Decoder})
 
 
-class GatewayForm(forms.ModelForm):  # type: ignore[type-arg]
+class GatewayForm(forms.ModelForm):
     key = forms.CharField(
         label=gettext_lazy("New key"),
         required=False,

@@ -42,7 +42,7 @@ SET_IN_ENVIRONMENT = (
 
 
 @admin.register(Gateway)
-class GatewayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GatewayAdmin(admin.ModelAdmin):
     form = GatewayForm
     change_form_template = "admin/gateway.html"
     list_display = (

@@ -20,11 +20,11 @@ admin.site.unregister(Group)
 class ModelChoice(forms.ModelMultipleChoiceField):
     widget = forms.CheckboxSelectMultiple(attrs={"class": "choices"})
 
-    def label_from_instance(self, model: LanguageModel) -> str:  # type: ignore[override]
+    def label_from_instance(self, model: LanguageModel) -> str:
         return f"{model.gateway} · {model.name}"
 
 
-class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+class GroupForm(forms.ModelForm):
     """With the models that are kept to it, which a model's own page has as well."""
 
     models = ModelChoice(
@@ -48,7 +48,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GroupAdmin(admin.ModelAdmin):
     """The roles, which stay as they are, and whatever other groups people are sorted into."""
 
     form = GroupForm

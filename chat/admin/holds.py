@@ -32,7 +32,7 @@ class StandingFilter(admin.SimpleListFilter):
         return queryset
 
 
-class HoldForm(forms.ModelForm):  # type: ignore[type-arg]
+class HoldForm(forms.ModelForm):
     """On what it is placed is typed: a list of all people or conversations would be too long."""
 
     person = forms.CharField(
@@ -92,7 +92,7 @@ class HoldAdmin(ReadOnlyAdmin):
 
     def save_model(self, request: HttpRequest, obj: Hold, form: Any, change: bool) -> None:
         on = {name: form.cleaned_data[name] for name in ("person", "conversation")}
-        hold = Hold.place(obj.why, request.user, **{k: v for k, v in on.items() if v})  # type: ignore[arg-type]
+        hold = Hold.place(obj.why, request.user, **{k: v for k, v in on.items() if v})
         obj.pk = hold.pk
         security.note("hold_placed", **_told(hold))
 
@@ -107,7 +107,7 @@ class HoldAdmin(ReadOnlyAdmin):
         hold = self.get_object(request, unquote(object_id))
         if hold is None:
             raise Http404
-        hold.lift(request.user)  # type: ignore[attr-defined]
+        hold.lift(request.user)
         security.note("hold_lifted", **_told(hold))
         notices.success(request, _("The hold is lifted. From now on the rules apply again."))
         return redirect("admin:chat_hold_changelist")

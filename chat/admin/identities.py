@@ -24,7 +24,7 @@ SET_IN_ENVIRONMENT = (
 )
 
 
-class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProviderForm(forms.ModelForm):
     secret = forms.CharField(
         label=gettext_lazy("New client secret"),
         required=False,
@@ -57,7 +57,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(IdentityProvider)
-class IdentityProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class IdentityProviderAdmin(admin.ModelAdmin):
     """The owner's alone: whose word is taken decides who comes in."""
 
     form = ProviderForm

@@ -16,7 +16,7 @@ from .people import ROLE_NAMES, GroupChoice
 
 
 @admin.register(LanguageModel)
-class LanguageModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class LanguageModelAdmin(admin.ModelAdmin):
     change_form_template = "admin/language_model.html"
     list_display = ("name", "gateway", "context_tokens", "marks", "only_for")
     list_select_related = ("gateway",)

@@ -40,7 +40,7 @@ ROLE_NAMES = {
 class GroupChoice(forms.ModelMultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
-    def label_from_instance(self, group: Group) -> str:  # type: ignore[override]
+    def label_from_instance(self, group: Group) -> str:
         return str(ROLE_NAMES.get(group.name, group.name))
 
 

@@ -71,7 +71,7 @@ def columns(request: HttpRequest) -> list[Any]:
     if made is None:
         made = [_cost(currency, asked_days(request)) for currency in _currencies(request)]
         made += [_tokens(asked_days(request)), _messages(asked_days(request)), _active()]
-        request._columns_of_use = made  # type: ignore[attr-defined]
+        request._columns_of_use = made
     return list(made)
 
 
@@ -109,7 +109,7 @@ def _cost(currency: str, days: Q) -> Column:
         ordering=_summed("cost_nano", days & Q(currency=currency, priced__gt=0)),
     )
     def cost(user: Any) -> str | None:
-        return user.used.show_cost_in(currency)  # type: ignore[no-any-return]
+        return user.used.show_cost_in(currency)
 
     return cost
 
@@ -117,7 +117,7 @@ def _cost(currency: str, days: Q) -> Column:
 def _tokens(days: Q) -> Column:
     @admin.display(description=_("tokens"), ordering=_summed("tokens", days))
     def tokens(user: Any) -> str | None:
-        return user.used.show_tokens()  # type: ignore[no-any-return]
+        return user.used.show_tokens()
 
     return tokens
 

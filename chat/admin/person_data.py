@@ -43,11 +43,11 @@ class PersonData:
     change_form_template = "admin/person.html"
 
     def get_urls(self) -> list[Any]:
-        guarded = self.admin_site.admin_view  # type: ignore[attr-defined]
+        guarded = self.admin_site.admin_view
         return [
             path("<path:object_id>/data.zip", guarded(self.take_out), name="chat_user_data"),
             path("<path:object_id>/erase/", guarded(self.erase), name="chat_user_erase"),
-            *super().get_urls(),  # type: ignore[misc]
+            *super().get_urls(),
         ]
 
     def render_change_form(self, request: HttpRequest, context: Any, **kwargs: Any) -> Any:
@@ -55,7 +55,7 @@ class PersonData:
         context["may_erase"] = person is not None and self._may_erase(request, person)
         context["may_take_out"] = person is not None and may_take_out(request)
         context["holds"] = erasure.holds_on(person) if person is not None else []
-        return super().render_change_form(request, context, **kwargs)  # type: ignore[misc]
+        return super().render_change_form(request, context, **kwargs)
 
     def take_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """All that is theirs as a zip; each batch of conversations is logged before it leaves."""
@@ -77,14 +77,14 @@ class PersonData:
         form = EraseForm(request.POST or None, person=person, label_suffix="")
         if request.method == "POST" and form.is_valid():
             try:
-                receipt = erasure.erase(person, by=request.user)  # type: ignore[arg-type]
+                receipt = erasure.erase(person, by=request.user)
             except (Held, erasure.LastOwner):
                 pass  # the page says so
             else:
                 return self._erased(request, receipt)
         context = {
-            **self.admin_site.each_context(request),  # type: ignore[attr-defined]
-            "opts": self.opts,  # type: ignore[attr-defined]
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
             "title": _("Erase %(name)s") % {"name": person.username},
             "person": person,
             "form": form,
@@ -107,14 +107,14 @@ class PersonData:
         return redirect("admin:chat_erasure_change", receipt.pk)
 
     def _person(self, request: HttpRequest, object_id: str) -> User:
-        person = self.get_object(request, unquote(object_id))  # type: ignore[attr-defined]
+        person = self.get_object(request, unquote(object_id))
         if person is None:
             raise Http404
-        return person  # type: ignore[no-any-return]
+        return person
 
     def _may_erase(self, request: HttpRequest, person: User) -> bool:
         """Nobody erases somebody who may do more than they."""
-        may_change = self.has_change_permission(request, person)  # type: ignore[attr-defined]
+        may_change = self.has_change_permission(request, person)
         return may_change and request.user.has_perm("chat.erase_user")
 
 

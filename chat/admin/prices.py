@@ -23,7 +23,7 @@ from .gateway_form import currency_code
 from .read_only import ReadOnlyAdmin
 
 
-class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
+class PriceForm(forms.ModelForm):
     class Meta:
         widgets = {
             "model": forms.TextInput(

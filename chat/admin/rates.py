@@ -16,7 +16,7 @@ from .gateway_form import currency_code
 from .read_only import ReadOnlyAdmin
 
 
-class RateForm(forms.ModelForm):  # type: ignore[type-arg]
+class RateForm(forms.ModelForm):
     class Meta:
         widgets = {"day": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")}
         help_texts = {

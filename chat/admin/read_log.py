@@ -88,6 +88,6 @@ class ReadLogAdmin(Exporting, ReadOnlyAdmin):
     def which(self, row: Any) -> str:
         """By its number: the log's readers need not be readers of conversations."""
         if row.place is None:
-            return row.conversation.hex[:8]  # type: ignore[no-any-return]
+            return row.conversation.hex[:8]
         address = reverse("admin:chat_conversation_change", args=[row.place])
         return format_html('<a href="{}">{}</a>', address, row.place)

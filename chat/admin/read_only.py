@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CappedPaginator(Paginator):
     """Counts no further than `most`, so that no page costs a COUNT over a whole table."""
 
     # Two hundred pages: whoever looks further back narrows the list by a filter.
@@ -31,7 +31,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return int(self.object_list.order_by().values("pk")[: self.most + 1].count())
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(admin.ModelAdmin):
     """Lists, and pages of our own where a row has one: `page_template` with `page_context`."""
 
     page_template = ""
@@ -99,7 +99,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             **self.page_context(request, row),
             **more,
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, self.page_template, context)
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:

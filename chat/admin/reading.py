@@ -43,7 +43,7 @@ def may_see_deleted(request: HttpRequest) -> bool:
 def note(request: HttpRequest, what: str, conversations: Iterable[Conversation]) -> None:
     """Log that these are about to be shown; each with its `owner` at hand."""
     seen = [Seen(each.uuid, each.owner.key) for each in conversations]
-    ReadLog.note(request.user, what, seen, reason(request))  # type: ignore[arg-type]
+    ReadLog.note(request.user, what, seen, reason(request))
     others = [str(each.conversation) for each in seen if each.owner_key != request.user.key]
     if others:
         # Which ones a list showed is in the read log; the reason is a person's own words.

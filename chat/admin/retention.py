@@ -23,7 +23,7 @@ PURGE_S = 10.0
 
 
 @admin.register(Retention)
-class RetentionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RetentionAdmin(admin.ModelAdmin):
     change_list_template = "admin/retention.html"
     fields = ("group", "idle_days", "deleted_days")
     list_display = ("whose", "idle_days", "deleted_days")
@@ -97,7 +97,7 @@ class RetentionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _purge(self, request: HttpRequest) -> HttpResponse:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        purge, until = Purge.begin(request.user, by_hand=True), time.monotonic() + PURGE_S  # type: ignore[arg-type]
+        purge, until = Purge.begin(request.user, by_hand=True), time.monotonic() + PURGE_S
         assert purge
         is_more = True
         while is_more and time.monotonic() < until:

@@ -39,7 +39,7 @@ class LabelsField(forms.CharField):
         return bool(self.to_python(typed) != (initial or []))
 
 
-class ScaleForm(forms.ModelForm):  # type: ignore[type-arg]
+class ScaleForm(forms.ModelForm):
     labels = LabelsField(
         label=gettext_lazy("Labels"),
         required=False,
@@ -65,7 +65,7 @@ class ScaleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Scale)
-class ScaleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ScaleAdmin(admin.ModelAdmin):
     form = ScaleForm
     list_display = ("name", "values", "meaning")
     actions = None
@@ -126,16 +126,16 @@ class Scoring:
     """For the admin of conversations: a POST to `<id>/score/<message>/`."""
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.score)  # type: ignore[attr-defined]
+        view = self.admin_site.admin_view(self.score)
         place = path("<int:pk>/score/<uuid:message>/", view, name="chat_conversation_score")
-        return [place, *super().get_urls()]  # type: ignore[misc]
+        return [place, *super().get_urls()]
 
     @reading.readers_only
     def score(self, request: HttpRequest, pk: int, message: Any) -> HttpResponse:
         """What a reviewer gives a reply, by the keys of scales; one that isn't sent stays."""
         if request.method != "POST" or not request.user.has_perm("chat.change_feedback"):
             raise PermissionDenied
-        conversation = get_object_or_404(self.get_queryset(request), pk=pk)  # type: ignore[attr-defined]
+        conversation = get_object_or_404(self.get_queryset(request), pk=pk)
         replies = conversation.messages.filter(role=Message.Role.ASSISTANT)
         if not reading.may_see_deleted(request):
             replies = replies.filter(deleted_at=None)

@@ -104,7 +104,7 @@ def rest(total: Sums, shown: Sequence[Sums]) -> Sums:
             (line.costs.get(currency, Decimal()) for line in shown), Decimal()
         )
         doubts = [line.doubts.get(currency, (0, 0)) for line in shown]
-        left.doubts[currency] = tuple(  # type: ignore[assignment]
+        left.doubts[currency] = tuple(
             of_all - sum(each[place] for each in doubts)
             for place, of_all in enumerate(total.doubts[currency])
         )
@@ -152,7 +152,7 @@ def speeds(span: Span, only: Mapping[str, str], most: int) -> list[Speed]:
     lines = by(days(span, only), ["gateway_slug", "model"], [], most)
     waits = FirstToken.percentiles(span.first, span.last, (50, 95), **only)
     return [
-        Speed(*line.key, line, waits.get(line.key, (None, None)))  # type: ignore[call-overload]
+        Speed(*line.key, line, waits.get(line.key, (None, None)))
         for line in sorted(lines, key=lambda line: -line.calls)
     ]
 

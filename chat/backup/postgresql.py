@@ -27,7 +27,7 @@ def dump(folder: Path) -> dict[str, int]:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SELECT pg_export_snapshot()")
         (snapshot,) = cursor.fetchone()
-        server = connection.pg_version // 10_000  # type: ignore[attr-defined]
+        server = connection.pg_version // 10_000
         _check_version("pg_dump", server)
         _run(
             "pg_dump",

@@ -130,7 +130,7 @@ def _postgresql() -> Finding:
         for name in names:
             cursor.execute(f"SHOW {name}")
             found[name] = cursor.fetchone()[0]
-        major = connection.pg_version // 10_000  # type: ignore[attr-defined]
+        major = connection.pg_version // 10_000
     if major < LEAST_POSTGRESQL:
         return error(
             "database",

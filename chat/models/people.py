@@ -63,7 +63,7 @@ class User(AbstractUser):
     system_prompt = models.TextField(_("system prompt"), blank=True, default="", db_default="")
     parameters = models.JSONField(_("parameters"), default=dict, blank=True, db_default=NONE)
 
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
+    class Meta(AbstractUser.Meta):
         permissions = [
             ("erase_user", "Can erase a person"),
             ("export_user", "Can take away all of a person's data"),

@@ -47,7 +47,7 @@ def blank(messages: QuerySet[Message]) -> int:
     rows = Message.objects.filter(pk__in=pks)
     _forget_errors(rows)
     for model in (Revision, Picture, Feedback, Score):
-        model.objects.filter(message__in=pks).delete()  # type: ignore[attr-defined]
+        model.objects.filter(message__in=pks).delete()
     search.put_messages(pks)
     return rows.update(text="", reasoning="", links=[], purged_at=timezone.now())
 

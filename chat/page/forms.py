@@ -45,7 +45,7 @@ class SetupForm(BaseUserCreationForm):
         fields = ("username",)
 
 
-class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
+class SignUpForm(UserCreationForm):
     """A new account: username, password1, password2. A name that differs in case alone is taken."""
 
     class Meta:
@@ -167,7 +167,7 @@ class ReadForm(forms.Form):
     version = forms.IntegerField(min_value=0)
 
 
-class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
+class SettingsForm(forms.ModelForm):
     """How a person likes to read and to write."""
 
     class Meta:

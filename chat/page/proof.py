@@ -66,7 +66,7 @@ class ProofForm(Proof, forms.Form):
         return super().clean() or self.cleaned_data
 
 
-class PasswordForm(Proof, PasswordChangeForm):  # type: ignore[type-arg]
+class PasswordForm(Proof, PasswordChangeForm):
     """old_password, new_password1, new_password2."""
 
     def __init__(self, request: HttpRequest, data: Any = None) -> None:
@@ -77,7 +77,7 @@ class PasswordForm(Proof, PasswordChangeForm):  # type: ignore[type-arg]
         return self.prove(self.cleaned_data["old_password"])
 
 
-class FirstPasswordForm(Proof, SetPasswordForm):  # type: ignore[type-arg]
+class FirstPasswordForm(Proof, SetPasswordForm):
     """new_password1, new_password2: for whoever came in by other ways so far."""
 
     def __init__(self, request: HttpRequest, data: Any = None) -> None:

@@ -56,7 +56,7 @@ def answer(person: User, note: Note = lambda _: None) -> StreamingHttpResponse:
 def archive(person: User, note: Note = lambda _: None) -> Iterator[bytes]:
     """The zip, a file or a part of one at a time."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as packed:  # type: ignore[call-overload]
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("about.json", _json(about(person)))
         for batch in _batches(person):
             note(batch)

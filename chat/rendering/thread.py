@@ -165,7 +165,7 @@ class Shown:
         return call.completion_tokens / seconds if seconds > 0.05 else None
 
     @property
-    def _last_call(self):  # type: ignore[no-untyped-def]
+    def _last_call(self):
         calls = list(self.row.calls.all())
         return calls[-1] if calls else None
 

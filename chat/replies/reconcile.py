@@ -60,7 +60,7 @@ def by_balance(gateway: Gateway, days: int) -> list[Line]:
             since=one.at,
             until=other.at,
             theirs=one.amount - other.amount,
-            **_ledger(gateway, one, other),  # type: ignore[arg-type]
+            **_ledger(gateway, one, other),
         )
         for one, other in pairwise(_last_of_days(gateway, days))
     ]

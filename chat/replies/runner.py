@@ -362,7 +362,7 @@ class Runner:
         if generation in self._running:
             self.logs.tell(generation, saved=saved)
 
-    def _from_thread(self, function, *args) -> None:  # type: ignore[no-untyped-def]
+    def _from_thread(self, function: Callable[..., object], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
             self._loop.call_soon_threadsafe(function, *args)
 
