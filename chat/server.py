@@ -109,6 +109,12 @@ class WebSocket(WebSocketProtocol):
         self._patience = Patience()
         super().connectionMade()
 
+    def onOpen(self) -> None:  # noqa: N802
+        super().onOpen()
+        # The handshake has been read by now; a page stays for hours, and there are thousands.
+        self.http_request_data, self.http_headers = b"", {}
+        self.request.headers, self.clean_headers = {}, []
+
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         self.sendCloseFrame(code=1000 if code is None else code)
 
@@ -165,6 +171,33 @@ class WebSocket(WebSocketProtocol):
             self.transport.abortConnection()
 
 
+class Inbox:
+    """What a socket's client said and nobody has taken yet, for one taker.
+
+    asyncio's queue has four deques, three kilobytes for each page.
+    """
+
+    __slots__ = ("_messages", "_taker")
+
+    def __init__(self) -> None:
+        self._messages: list[dict[str, Any]] = []
+        self._taker: asyncio.Future[None] | None = None
+
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        self._messages.append(message)
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+    async def get(self) -> dict[str, Any]:
+        while not self._messages:
+            self._taker = asyncio.get_running_loop().create_future()
+            try:
+                await self._taker
+            finally:
+                self._taker = None
+        return self._messages.pop(0)
+
+
 def _frame_head(opcode: int, size: int) -> bytes:
     """Of an unmasked message in one frame (RFC 6455, 5.2)."""
     if size < 126:
@@ -213,10 +246,18 @@ class Server(DaphneServer):
         self._ws_factory = factory
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Daphne's; a socket can see what its reader leaves unread."""
-        if scope["type"] == "websocket":
-            scope["potok.unread"] = partial(unread, protocol.transport)
-        return super().create_application(protocol, scope)
+        """Daphne's; a socket can see what its reader leaves unread, and has a small inbox."""
+        if scope["type"] != "websocket":
+            return super().create_application(protocol, scope)
+        if protocol not in self.connections:
+            return None
+        scope |= {"asgi": {"version": "3.0"}, "potok.unread": partial(unread, protocol.transport)}
+        inbox = Inbox()
+        reply = partial(self.handle_reply, protocol)
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(
+            self.application(scope=scope, receive=inbox.get, send=reply)
+        )
+        return inbox
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Daphne's, with a short way for what is sent most by far: a frame of text."""

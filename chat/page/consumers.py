@@ -83,6 +83,7 @@ class Socket(AsyncWebsocketConsumer):
             return
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         session = Session.of_scope(self.scope)
+        self.scope["headers"] = ()  # two kilobytes that nobody reads again
         try:
             user = await rights.watch(self, session, self._end_session)
         except (DatabaseError, InterfaceError) as error:
