@@ -2,16 +2,19 @@
 
 import asyncio
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
 
 from chat.models import Generation
 from chat.replies import sweeper
+from chat.replies.database import bound_transactions
 from chat.replies.sweeper import Sweeper
 from tests.rows import COMPLETE, ask, claim, database_away, finish, fresh, save, wait_no_longer_than
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,6 +129,35 @@ def test_two_who_look_mark_once(generation):
         for watch in (one, two):
             watch.look()
     assert fresh(generation.message).text == "once"
+
+
+def test_one_that_is_frozen_within_a_transaction_is_given_up(settings, generation):
+    """It holds its rows until PostgreSQL ends what it began; SQLite has no other process."""
+    settings.LEASE_S = 1
+    holds, thawed = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        with suppress(DatabaseError, InterfaceError), transaction.atomic():
+            save(generation, "half")
+            holds.set()
+            thawed.wait(30)
+        connection.close()
+
+    bound_transactions()
+    frozen = threading.Thread(target=freeze)
+    if connection.vendor == "postgresql":
+        frozen.start()
+        holds.wait(10)
+    with closing(Watch()) as watch:
+        until(
+            lambda: watch.look() or fresh(generation.message).status == "interrupted",
+            "the reply is given up",
+        )
+    thawed.set()
+    if frozen.ident:
+        frozen.join(10)
+    connection_created.disconnect(dispatch_uid="bound transactions")
+    assert fresh(generation.message).text == ""
 
 
 def test_looks_are_often_enough_for_what_is_promised():

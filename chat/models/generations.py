@@ -362,11 +362,17 @@ class Generation(models.Model):
         }
 
     @classmethod
+    @transaction.atomic
     def touch(cls, pks: Iterable[int]) -> None:
         """Write what is there: where that succeeds, an owner's heartbeat would have as well."""
         # One row: a statement that locked some while it waits for another would meet a checkpoint
-        # that took them in its own order, and PostgreSQL end one of the two a second later.
-        cls.objects.filter(pk=min(pks, default=0)).update(heartbeat=F("heartbeat"))
+        # that took them in its own order, and PostgreSQL end one of the two a second later. And one
+        # that nobody holds: an owner that is frozen within a transaction would hold up who looks.
+        rows = cls.objects.filter(pk__in=pks).order_by("pk")
+        if connection.features.has_select_for_update_skip_locked:
+            rows = rows.select_for_update(skip_locked=True, no_key=True)
+        if (free := rows.values_list("pk", flat=True).first()) is not None:
+            cls.objects.filter(pk=free).update(heartbeat=F("heartbeat"))
 
     @classmethod
     @transaction.atomic

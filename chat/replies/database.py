@@ -2,15 +2,34 @@
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from channels.db import DatabaseSyncToAsync
+from django.conf import settings
+from django.db.backends.signals import connection_created
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Outside of HTTP requests all thread-sensitive work of a process would share one single thread.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
+
+
+def bound_transactions() -> None:
+    """Have PostgreSQL end a transaction that its process left alone for half a lease.
+
+    One that is frozen holds its rows, and nobody could give up the replies that it ran. For the
+    connections that are opened from now on.
+    """
+    connection_created.connect(_bound, dispatch_uid="bound transactions")
+
+
+def _bound(connection: Any, **_more: object) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET idle_in_transaction_session_timeout = {settings.LEASE_S * 500:.0f}"
+            )
 
 
 def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:

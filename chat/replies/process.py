@@ -9,6 +9,7 @@ from django.conf import settings
 from chat.models import bells
 
 from .courier import Courier
+from .database import bound_transactions
 from .log import Logs, MemoryLogs
 from .runner import Runner
 from .sweeper import Sweeper
@@ -40,6 +41,7 @@ class Process:
 
     async def _start(self, runs: bool) -> None:
         loop = asyncio.get_running_loop()
+        bound_transactions()
         if settings.EMBEDDED:
             bells.listen_here(loop)
             self.logs = MemoryLogs()

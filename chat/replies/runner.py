@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 
 from chat.logs import about
 from chat.models import (
@@ -46,6 +46,8 @@ from .listing import list_models, list_models_of
 from .log import Cursor, Logs
 
 logger = logging.getLogger(__name__)
+# The last of them: PostgreSQL ended a transaction of ours, as we had left it alone for so long.
+AWAY = (OperationalError, InterfaceError, InternalError)
 POLL_S = 1.0
 LIST_EVERY_S = 24 * 3600.0
 # A worker may start before its gateway does, as with the demo's, which the web processes serve.
@@ -333,7 +335,7 @@ class Runner:
         while True:
             try:
                 return await in_database(function)(*args, **more)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 logger.warning("A reply waits for the database: %s", error)
                 await asyncio.sleep(POLL_S)
 
