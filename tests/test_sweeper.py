@@ -179,7 +179,9 @@ def test_a_look_and_a_checkpoint_of_several_replies_never_wait_for_each_other(or
     with transaction.atomic():
         save(replies[order[0]], "one")
         looking.start()
-        looking.join(1)
+        looking.join(1 if connection.vendor == "sqlite" else 10)
+        # SQLite has one writer, and nobody who would look for others.
+        assert connection.vendor == "sqlite" or not looking.is_alive()
         save(replies[order[1]], "two")
     looking.join(30)
     assert {fresh(reply.message).text for reply in replies} == {"one", "two"}
