@@ -23,7 +23,7 @@ cluster: dev ## PostgreSQL, Redis, 2 web, 2 worker and nginx in front, all local
 
 test: dev lint types checks browser services ## Everything that CI runs, quick failures first
 	@$(python) -m pytest -n $(workers) -q || $(again)
-	@POTOK_TEST_FORM=scaled $(python) -m pytest -n $(workers) -q -m django_db || POTOK_TEST_FORM=scaled $(again)
+	@POTOK_TEST_FORM=scaled $(python) -m pytest -n $(workers) -q -m "not browser" || POTOK_TEST_FORM=scaled $(again)
 
 dev: ## Set up what tests and linters need
 	@tools/setup requirements-dev.txt && mkdir -p build
