@@ -5,21 +5,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from channels.db import DatabaseSyncToAsync
-from django.conf import settings
 from django.db.backends.signals import connection_created
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Nothing of ours takes so long between two statements of a transaction.
+FROZEN_S = 5
 
 # Outside of HTTP requests all thread-sensitive work of a process would share one single thread.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
 
 
 def bound_transactions() -> None:
-    """Have PostgreSQL end a transaction that its process left alone for half a lease.
+    """Have PostgreSQL end a transaction that its process has left alone, once it must be frozen.
 
-    One that is frozen holds its rows, and nobody could give up the replies that it ran. For the
-    connections that are opened from now on.
+    It holds its rows: nobody could give up the replies that it ran, and who runs others waits for it.
+    For the connections that are opened from now on.
     """
     connection_created.connect(_bound, dispatch_uid="bound transactions")
 
@@ -27,9 +29,7 @@ def bound_transactions() -> None:
 def _bound(connection: Any, **_more: object) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET idle_in_transaction_session_timeout = {settings.LEASE_S * 500:.0f}"
-            )
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{FROZEN_S}s'")
 
 
 def in_database(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
