@@ -54,7 +54,7 @@ def seconds_off(owner) -> float:
 
 
 def test_a_running_reply_lives_through_every_jump(owner, clock, gateway):
-    gateway.reply(Every(chunk({"content": "word "}), 0.02))
+    gateway.reply(Every(chunk({"content": "word "}), 0.05))
     conversation = owner.send("Talk")
     with Tab(owner, conversation) as tab:
         tab.until("word")
