@@ -64,8 +64,10 @@ def member(server):
 def running(owner, gateway):
     """A conversation whose reply has begun and goes on when the gate opens."""
     gate = gateway.gate()
-    gateway.reply("Hello ", gate, "**world**")
-    conversation = owner.send("Say hello")
+    # Of the test before a question may still be on its way.
+    asked = "Say hello to all"
+    gateway.reply("Hello ", gate, "**world**", when=lambda call: call.prompt == asked)
+    conversation = owner.send(asked)
     owner.wait_for_text(conversation, "Hello ")
     return conversation, gate
 
