@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from chat.models import Message, Picture
+from chat.models import Call, Message, Picture
 
 from . import errors, markdown, usage
 from .hidden import revealed
@@ -165,7 +165,7 @@ class Shown:
         return call.completion_tokens / seconds if seconds > 0.05 else None
 
     @property
-    def _last_call(self):
+    def _last_call(self) -> Call | None:
         calls = list(self.row.calls.all())
         return calls[-1] if calls else None
 
