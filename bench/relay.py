@@ -166,10 +166,13 @@ async def measure(*, paced: bool) -> None:
         floor = await floor_us(site.gateway, port, count, paced=paced)
         line("the floor, CPU a delta", floor, "µs")
         for code, most in ((False, TIMES_THE_FLOOR), (True, TIMES_UNRENDERED)):
-            us, _ = await relayed(site, count, RATE, code=code, paced=paced)
+            us, ages = await relayed(site, count, RATE, code=code, paced=paced)
             name = "without rendering (a code block)" if code else "rendered and checkpointed"
             line(f"Potok {name}, CPU a delta", us, "µs")
             line("  times the floor", us / floor, "x", most)
+            if not paced:
+                line("  age at the socket, p50, on all cores", percentile(ages, 0.5), "ms")
+                line("  age at the socket, p99, on all cores", percentile(ages, 0.99), "ms")
         if not paced:
             await measure_ages(site)
 
