@@ -481,3 +481,13 @@ def test_5_8_without_javascript_another_model_is_picked_from_a_list(failed, owne
     assert owner.wait_for_reply(failed, "complete")["gateway"] == "demo"
     page.reload()
     expect(page.locator(f"{REPLY} .versions")).to_contain_text("2/2")
+
+
+def test_5_7_what_is_far_too_long_is_kept_and_said_to_be_so(page, complaints):
+    """More than a request may hold, so that no view sees it."""
+    complaints[0].allow("413")
+    live(page)
+    text_field(page).fill("слово " * 170_000)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("too long to be sent")
+    assert len(text_field(page).input_value()) == 1_020_000

@@ -59,5 +59,7 @@ document.addEventListener("htmx:sendError", (event) => isReading(event) || show(
 document.addEventListener("htmx:timeout", (event) => isReading(event) || show("alert-network"))
 document.addEventListener("htmx:responseError", (event) => {
   if (isReading(event)) return
-  if (!event.detail.xhr.getResponseHeader("HX-Retarget")) show("alert-server")
+  const { xhr } = event.detail
+  // What is far too long is refused before any view could say so.
+  if (!xhr.getResponseHeader("HX-Retarget")) show(xhr.status === 413 ? "alert-size" : "alert-server")
 })
