@@ -169,6 +169,28 @@ def test_what_does_not_finish_in_time_is_interrupted(start_server, gateway):
     assert reply["usage"]["confidence"] == "estimated"
 
 
+def test_a_reply_that_is_whole_and_waits_to_be_saved_is_not_cut_by_the_limit(start_server, gateway):
+    server = start_server(POTOK_DRAIN_S="1")
+    owner = server.visitor().set_up()
+    gate = gateway.gate()
+    gateway.reply("Hello ", gate, "world")
+    conversation = owner.send("Say hello")
+    gate.wait_reached()
+    with owner.socket() as socket:
+        socket.receive()
+        socket.say({"watch": {"conversation": conversation, "version": 0}})
+        socket.receive_until("Hello")
+        with server.without_database():
+            gate.open()
+            socket.receive_until("world")
+            server.signal(signal.SIGTERM)
+            time.sleep(2)  # the limit has passed
+    assert server.wait(10) == 0
+    server.start()
+    reply = owner.last(conversation)
+    assert (reply["status"], reply["text"]) == ("complete", "Hello world")
+
+
 @pytest.mark.one_form
 def test_while_it_goes_down_nothing_new_begins(server, owner, gateway):
     gate = gateway.gate()

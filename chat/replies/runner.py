@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 # The last of them: PostgreSQL ended a transaction of ours, as we had left it alone for so long.
 AWAY = (OperationalError, InterfaceError, InternalError)
 POLL_S = 1.0
+# At the end of a drain, when no reply runs any more.
+SAVED_WITHIN_S = 3.0
 LIST_EVERY_S = 24 * 3600.0
 # A worker may start before its gateway does, as with the demo's, which the web processes serve.
 LIST_AGAIN_AFTER_S = (2.0, 10.0, 60.0, 600.0, 3600.0)
@@ -105,6 +107,8 @@ class _Running:
     is_begun: bool = False
     # Why the task was cancelled; None while nobody did.
     ending: Outcome | None = None
+    # How it ended is settled, and waits to be saved: nothing from outside changes that.
+    is_settled: bool = False
     attempt: Attempt | None = None
 
 
@@ -136,6 +140,7 @@ class Runner:
             max_reply_bytes=settings.MAX_REPLY_BYTES,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
         self._asides: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -148,8 +153,9 @@ class Runner:
         for group in (bells.RUNNERS, bells.LOST):
             bells.listen(group, self._hear)
         context = contextvars.Context()
+        self._claiming = self._loop.create_task(self._claim_forever(), context=context)
         self._tasks = [
-            self._loop.create_task(self._claim_forever(), context=context),
+            self._claiming,
             self._loop.create_task(self._list_forever(), context=context),
             self._loop.create_task(tidying.tidy_forever(), context=context),
         ]
@@ -158,18 +164,23 @@ class Runner:
         """Claim nothing more, give what runs `limit_s`, then save it as interrupted."""
         self.is_draining = True
         self._rung.set()
-        running = [r.task for r in self._running.values() if r.task]
-        if running:
-            await asyncio.wait(running, timeout=limit_s)
+        until = self._loop.time() + limit_s
+        if self._claiming:
+            # A claim under way may have a row already, which nobody else would look after.
+            await asyncio.wait([self._claiming], timeout=limit_s)
+        await self._all_end(until - self._loop.time())
         for generation in list(self._running):
             self._end(generation, Outcome("interrupted", error_kind="restart"))
-        running = [r.task for r in self._running.values() if r.task]
-        if running:
-            await asyncio.wait(running, timeout=3)
+        await self._all_end(SAVED_WITHIN_S)
         for task in [*self._tasks, *self._asides]:
             task.cancel()
         self._writer.close()
         await self._client.aclose()
+
+    async def _all_end(self, within_s: float) -> None:
+        running = [r.task for r in self._running.values() if r.task]
+        if running:
+            await asyncio.wait(running, timeout=max(0.0, within_s))
 
     @property
     def running(self) -> int:
@@ -262,6 +273,7 @@ class Runner:
         except Exception:
             logger.exception("The call of generation %d could not be summed up", pk)
             end = None  # the reply must end all the same
+        running.is_settled = True
         if outcome.error_kind:
             logger.info("Generation %d ended %s: %s", pk, outcome.status, outcome.error_kind)
         try:
@@ -349,7 +361,7 @@ class Runner:
 
     def _end(self, generation: int, outcome: Outcome) -> None:
         running = self._running.get(generation)
-        if running and running.task and running.ending is None:
+        if running and running.task and running.ending is None and not running.is_settled:
             running.ending = outcome
             # One that has not begun would be cancelled outside of its own hands, and never end.
             if running.is_begun:
