@@ -23,6 +23,8 @@ from django.db import (
 from chat.models.calls import CallEnd
 from chat.models.generations import Checkpoint, Generation, Outcome
 
+from .database import keep_connection
+
 logger = logging.getLogger(__name__)
 INTERVAL_S = 0.2
 UNSAVED_AFTER_S = 4.0  # promised to be seen within 5
@@ -100,6 +102,7 @@ class Writer(threading.Thread):
     # --- the thread -------------------------------------------------------------------------------
 
     def run(self) -> None:
+        keep_connection()
         threading.Thread(target=self._watch, name="unsaved", daemon=True).start()
         due = time.monotonic()
         while not self._closing.is_set():
