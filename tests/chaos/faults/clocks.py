@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -58,11 +59,10 @@ async def _is_off(r: Round) -> bool:
         answer = await asyncio.to_thread(get, f"{server.url}/login/")
     except httpx.TransportError:
         return True
-    expires = next(
-        part.partition("=")[2]
-        for part in answer.headers.get("Set-Cookie", "").split("; ")
-        if part.lower().startswith("expires=")
-    )
-    year_s = int(answer.headers["Set-Cookie"].partition("Max-Age=")[2].partition(";")[0])
+    if answer.status_code >= 500:
+        return True  # one has taken its database
+    cookie = answer.headers["Set-Cookie"]
+    expires = re.search("expires=([^;]*)", cookie, re.IGNORECASE)[1]
+    year_s = int(re.search("Max-Age=([0-9]+)", cookie)[1])
     off_s = parsedate_to_datetime(expires).timestamp() - year_s - time.time()
     return abs(off_s - r.world.clock_of(server).offset_s) < 60
