@@ -84,6 +84,11 @@ class Round:
     def only_clocks(self) -> bool:
         return {fault.group for fault in self.faults} == {"clock"}
 
+    @property
+    def there(self) -> list[Reply]:
+        """What may be opened: the replies that are in a conversation by now, and not deleted."""
+        return [reply for reply in self.replies if reply.conversation and not reply.is_gone]
+
     def breaks(self, promise: str, what: str) -> None:
         self.violations.append((promise, what))
 

@@ -27,7 +27,7 @@ async def jump(r: Round) -> object:
     clocks = [world.clock_of(server) for server in world.servers]
     if any(clock.library is None for clock in clocks):
         return False  # no libfaketime
-    first = r.rng.choice([reply for reply in r.replies if not reply.is_gone])
+    first = r.rng.choice(r.there)
     late = r.prepare(first.person, seconds=1.5, words=40)
     late.conversation = first.conversation
     try:

@@ -41,7 +41,7 @@ async def double_click(r: Round) -> object:
 @fault("two tabs", "command", "D4")
 async def two_tabs(r: Round) -> object:
     """Both send at once where both show the same last message: both are kept, one after another."""
-    first = r.rng.choice([reply for reply in r.replies if not reply.is_gone])
+    first = r.rng.choice(r.there)
     both = [r.prepare(first.person, seconds=2) for _ in range(2)]
     path = f"/c/{first.conversation}/messages/"
     sends = []
