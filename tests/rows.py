@@ -9,6 +9,7 @@ from typing import TypeVar
 import psycopg
 from django.db import connection, transaction
 from django.db.models import OuterRef, Subquery
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, Generation, Message, User
@@ -178,6 +179,13 @@ def database_away() -> Iterator[None]:
         other.execute(take)
         yield
         other.execute("ROLLBACK")
+
+
+def queries_of(run: Callable[[], object]) -> int:
+    """How many queries it asks."""
+    with CaptureQueriesContext(connection) as captured:
+        run()
+    return len(captured)
 
 
 def wait_no_longer_than(ms: int) -> None:

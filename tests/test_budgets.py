@@ -8,8 +8,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat.models import (
@@ -30,7 +28,7 @@ from chat.models.calls import CallEnd
 from chat.models.generations import Outcome, TooManyRequests
 from chat.models.removal import remove
 from chat.replies import weights
-from tests.rows import COMPLETE, ask, at_once, finish, fresh, gateway, person, save
+from tests.rows import COMPLETE, ask, at_once, finish, fresh, gateway, person, queries_of, save
 
 pytestmark = pytest.mark.django_db
 
@@ -445,12 +443,6 @@ def test_what_is_left_is_closed_once_by_several_that_look_at_once():
 
 
 # --- what it costs --------------------------------------------------------------------------------
-
-
-def queries_of(run) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        run()
-    return len(captured)
 
 
 def test_without_a_budget_nothing_is_asked_and_with_some_a_handful():

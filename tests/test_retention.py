@@ -138,6 +138,32 @@ def test_of_two_rules_that_keep_as_long_each_counts_what_the_other_does_not():
     assert sorted(each.idle.count() for each in retention.due()) == [0, 1]
 
 
+def test_what_two_rules_have_go_is_counted_once_and_goes():
+    rule("one", idle_days=5, deleted_days=9)
+    rule("two", idle_days=3, deleted_days=20)
+    ann = member("ann", "one", "two")
+    for title, idle, deleted in (
+        ("kept", 4, 4),
+        ("kept, deleted", 4, 15),
+        ("idle", 6, None),
+        ("both", 30, 30),
+        ("deleted", 0, 30),
+    ):
+        of(ann, title, idle, deleted)
+    for conversation in Conversation.objects.all():
+        Message.objects.create(
+            conversation=conversation, role="user", deleted_at=timezone.now() - 21 * DAY
+        )
+    counts = [each.counts() for each in retention.due()]
+    # By their last activity the first rule keeps longer, after a deletion the second.
+    assert counts == [(1, 1, 0, 0), (0, 1, 2, 0)]
+    assert [each.idle.count() for each in retention.due()] == [1, 0]
+    assert [each.deleted.count() for each in retention.due()] == [1, 1]
+    assert purge().conversations == 3
+    assert left() == {"kept", "kept, deleted"}
+    assert Message.objects.exclude(purged_at=None).count() == 2
+
+
 def test_there_is_one_rule_for_all_others():
     rule(idle_days=1)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -280,7 +306,7 @@ def test_what_is_held_is_neither_deleted_nor_purged(reply, on):
     Message.objects.update(deleted_at=timezone.now() - 99 * DAY)
     rule(idle_days=1, deleted_days=1)
     assert purge().conversations == 0
-    assert retention.held() == 1
+    assert retention.due()[0].counts().held == 1
     assert Message.objects.filter(purged_at=None).count() == 2
     hold.lift(conversation.owner)
     assert purge().conversations == 1

@@ -27,7 +27,7 @@ from chat.models import (
 )
 from chat.models.calls import CallEnd
 from chat.models.people import ROLES
-from tests.rows import answer, ask, person
+from tests.rows import answer, ask, person, queries_of
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +136,7 @@ def test_what_would_go_is_told_without_a_word_and_goes_when_that_is_asked(ann):
     Hold.place("A dispute", None, conversation=held)
     client = as_("administrator")
     page = client.get(at("retention_due"))
-    assert [(x["idle"], x["deleted"], x["messages"]) for x in page.context["lines"]] == [(2, 0, 0)]
+    assert page.context["lines"] == [("all others", (2, 0, 0, 1))]
     assert "1 more would go if no legal hold stood on it" in page.content.decode()
     assert "rivate" not in page.content.decode()
     assert Conversation.objects.count() == 4
@@ -144,6 +144,33 @@ def test_what_would_go_is_told_without_a_word_and_goes_when_that_is_asked(ann):
     assert notices(page) == ["2 conversations are gone."]
     assert Purge.objects.get().by_key == User.objects.get(username="the-administrator").key
     assert Conversation.objects.filter(title="Held").exists()
+
+
+def test_what_would_go_is_told_in_as_few_queries_for_much_as_for_little(ann):
+    def grow(count):
+        reply = Message.objects.filter(role="assistant").first()
+        for _ in range(count):
+            old = {"owner": ann, "title": "Old", "active_at": timezone.now() - timedelta(days=99)}
+            Conversation.objects.create(**old)
+            Conversation.objects.create(**old, deleted_at=timezone.now() - timedelta(days=99))
+            Hold.place("A dispute", None, conversation=Conversation.objects.create(**old))
+            Message.objects.create(
+                conversation=reply.conversation, role="user", deleted_at=old["active_at"]
+            )
+
+    Retention.objects.all().delete()
+    Retention.objects.create(idle_days=5, deleted_days=2)
+    client = as_("administrator")
+    grow(1)
+    asked = queries_of(lambda: client.get(at("retention_due")))
+    grow(20)
+    page = client.get(at("retention_due"))
+    assert page.context["lines"] == [("all others", (21, 21, 21, 21))]
+    assert queries_of(lambda: client.get(at("retention_due"))) == asked
+    for group in Group.objects.all()[:2]:
+        Retention.objects.create(group=group, idle_days=5)
+    # A rule asks for two numbers.
+    assert queries_of(lambda: client.get(at("retention_due"))) <= asked + 4
 
 
 # --- holds ----------------------------------------------------------------------------------------
@@ -206,6 +233,15 @@ def test_a_person_is_erased_once_their_name_is_typed(ann):
         assert words in shown
     assert "ann<" not in shown
     assert "2.5 USD" in client.get(at("call_changelist")).content.decode()
+
+
+def test_the_page_of_an_erasure_asks_as_little_of_somebody_who_wrote_much(ann):
+    client = as_("administrator")
+    asked = queries_of(lambda: client.get(at("user_erase", ann.pk)))
+    for number in range(12):
+        reply = answer(ask(f"Question {number}"), "An answer")
+        Feedback.give(reply, 1, "Good")
+    assert queries_of(lambda: client.get(at("user_erase", ann.pk))) == asked <= 24
 
 
 def test_a_held_person_is_not_erased_and_the_page_says_so(ann):

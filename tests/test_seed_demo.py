@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Call, Conversation, Message, Tally, search
+from chat.models import Call, Conversation, Message, Retention, Tally, retention, search
 from chat.rendering.thread import shown
 from tests.rows import ask, branch
 
@@ -47,8 +47,18 @@ def test_what_a_conversation_cost_is_found_without_a_walk_through_all_calls():
 
 
 @pytest.mark.one_form
-def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others():
+def test_what_retention_would_take_is_looked_for_among_what_was_deleted():
     """SQLite's plan; PostgreSQL's goes by figures that a table this small hasn't."""
+    call_command("seed_demo", conversations=300)
+    Retention.objects.get_or_create(group=None, defaults={"deleted_days": 30})
+    (due,) = retention.due()
+    for rows, index in ((due.past, "conversation_deleted"), (due.messages, "message_purge")):
+        assert index in rows.order_by().explain(), rows.order_by().explain()
+
+
+@pytest.mark.one_form
+def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others():
+    """SQLite's plan, likewise."""
     call_command("seed_demo", conversations=300)
     conversation = Conversation.objects.first()
     with CaptureQueriesContext(connection) as queries:

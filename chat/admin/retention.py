@@ -71,25 +71,14 @@ class RetentionAdmin(admin.ModelAdmin):
             return self._purge(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "POST"])
-        lines = [
-            {
-                "rule": each.rule,
-                "whose": self.whose(each.rule),
-                "idle": each.idle.count(),
-                "deleted": each.deleted.count(),
-                "messages": each.messages.count(),
-            }
-            for each in retention.due()
-        ]
+        lines = [(self.whose(each.rule), each.counts()) for each in retention.due()]
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": _("What would go now"),
             "lines": lines,
-            "is_anything": any(
-                line[name] for line in lines for name in ("idle", "deleted", "messages")
-            ),
-            "held": retention.held(),
+            "is_anything": any(counts[:3] != (0, 0, 0) for _whose, counts in lines),
+            "held": sum(counts.held for _whose, counts in lines),
             "purges": Purge.objects.all()[:10],
         }
         return TemplateResponse(request, "admin/retention_due.html", context)

@@ -61,18 +61,42 @@ class Retention(models.Model):
         return self.group.name if self.group else str(_("all others"))
 
 
+class Counts(NamedTuple):
+    """How many conversations and messages are to go, and how many conversations holds keep."""
+
+    idle: int
+    deleted: int
+    messages: int
+    held: int
+
+
 @dataclass(frozen=True)
 class Due:
     """What a rule says is to go: conversations whole, and single messages that were deleted."""
 
     rule: Retention
-    idle: QuerySet[Conversation]
-    deleted: QuerySet[Conversation]
+    past: QuerySet[Conversation]  # those that are held, too
     messages: QuerySet[Message]
 
     @property
-    def is_of_all_others(self) -> bool:
-        return self.rule.group_id is None
+    def idle(self) -> QuerySet[Conversation]:
+        return self.past.filter(deleted_at=None).exclude(holding())
+
+    @property
+    def deleted(self) -> QuerySet[Conversation]:
+        return self.past.filter(deleted_at__isnull=False).exclude(holding())
+
+    def counts(self) -> Counts:
+        """Each table is gone over once."""
+        kind = models.Case(
+            models.When(holding(), then=models.Value("held")),
+            models.When(deleted_at=None, then=models.Value("idle")),
+            default=models.Value("deleted"),
+        )
+        kinds = self.past.order_by().annotate(kind=kind).values_list("kind")
+        found = dict(kinds.annotate(n=models.Count("pk")))
+        idle, deleted, held = (found.get(name, 0) for name in ("idle", "deleted", "held"))
+        return Counts(idle, deleted, self.messages.count(), held)
 
 
 class Purge(models.Model):
@@ -121,16 +145,16 @@ class Purge(models.Model):
 
 
 def due(now: "datetime | None" = None) -> list[Due]:
-    """What each rule says is to go by now, held ones left out."""
-    return [_due(each, idle, deleted, now or timezone.now()) for each, idle, deleted in _reach()]
-
-
-def held() -> int:
-    """How many conversations would go if no hold stood on them."""
-    return sum(
-        _past(rule, idle, deleted, timezone.now()).filter(holding()).count()
-        for rule, idle, deleted in _reach()
-    )
+    """What each rule says is to go by now; what two of them say is of the first."""
+    now = now or timezone.now()
+    found, goes = [], _NOTHING
+    for rule, idle, deleted in _reach():
+        past = Conversation.objects.filter(_past(rule, idle, deleted, now)).exclude(goes)
+        goes |= _past(rule, idle, deleted, now)
+        found.append((rule, past, _messages(rule, deleted, now)))
+    # Of a conversation that goes as a whole the messages go with it.
+    whole = Exists(Conversation.objects.filter(goes, pk=OuterRef("conversation")))
+    return [Due(rule, past, messages.exclude(whole)) for rule, past, messages in found]
 
 
 class Kept(NamedTuple):
@@ -183,39 +207,33 @@ def _outlasts(other: Retention, rule: Retention, name: str) -> bool:
     return days is None or days > own or (days == own and other.pk < rule.pk)
 
 
-def _due(rule: Retention, idle: Any, deleted: Any, now: "datetime") -> Due:
-    past = _past(rule, idle, deleted, now)
-    free = past.exclude(holding())
-    messages = Message.objects.exclude(holding("conversation", "conversation__owner"))
-    return Due(
-        rule,
-        free.filter(deleted_at=None),
-        free.exclude(deleted_at=None),
-        # Of a conversation that goes as a whole they go with it.
-        messages.filter(_message(rule, deleted, now)).exclude(conversation__in=past.values("pk")),
-    )
-
-
-def _past(rule: Retention, idle: Any, deleted: Any, now: "datetime") -> QuerySet[Conversation]:
+def _past(rule: Retention, idle: Any, deleted: Any, now: "datetime") -> Q:
     conditions = _NOTHING
     if rule.idle_days is not None:
         limit = now - timedelta(days=rule.idle_days)
         # To ask a model anew is activity as well, which moves nothing up in a list.
         asked = Generation.objects.filter(conversation=OuterRef("pk"), queued_at__gte=limit)
-        whose = Q(owner__in=idle.values("pk"))
-        conditions |= Q(active_at__lt=limit) & whose & ~Q(Exists(asked))
+        conditions |= Q(_is_of(idle), ~Exists(asked), active_at__lt=limit)
     if rule.deleted_days is not None:
         limit = now - timedelta(days=rule.deleted_days)
-        conditions |= Q(deleted_at__lt=limit, owner__in=deleted.values("pk"))
-    return Conversation.objects.filter(conditions)
+        conditions |= Q(_is_of(deleted), deleted_at__lt=limit)
+    return conditions
 
 
-def _message(rule: Retention, people: QuerySet[User], now: "datetime") -> Q:
+def _is_of(people: QuerySet[User], owner: str = "owner") -> Exists:
+    """Asked of each row, or SQLite would go over everything that these people have."""
+    return Exists(people.filter(pk=OuterRef(owner)))
+
+
+def _messages(rule: Retention, people: QuerySet[User], now: "datetime") -> QuerySet[Message]:
+    """Deleted ones past their time, whatever becomes of the rest of their conversation."""
     if rule.deleted_days is None:
-        return _NOTHING
+        return Message.objects.none()
     limit = now - timedelta(days=rule.deleted_days)
-    whose = Q(conversation__owner__in=people.values("pk"))
-    return whose & Q(purged_at=None, deleted_at__lt=limit)
+    past = Message.objects.filter(
+        _is_of(people, "conversation__owner"), purged_at=None, deleted_at__lt=limit
+    )
+    return past.exclude(holding("conversation", "conversation__owner"))
 
 
 def _purge_batch() -> Counter[str]:

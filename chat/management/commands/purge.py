@@ -42,10 +42,13 @@ class Command(BaseCommand):
             self.stdout.write("The database's files hold nothing of it.")
 
     def _tell(self) -> None:
+        held = 0
         for each in retention.due():
+            counts = each.counts()
+            held += counts.held
             self.stdout.write(
-                f"{each.rule}: {each.idle.count()} conversations by their last activity,"
-                f" {each.deleted.count()} that were deleted,"
-                f" {each.messages.count()} deleted messages in others."
+                f"{each.rule}: {counts.idle} conversations by their last activity,"
+                f" {counts.deleted} that were deleted,"
+                f" {counts.messages} deleted messages in others."
             )
-        self.stdout.write(f"Held back by legal holds: {retention.held()} conversations.")
+        self.stdout.write(f"Held back by legal holds: {held} conversations.")
