@@ -10,8 +10,10 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from chat.models import Call, Feedback, Generation, ReadLog, User
+from chat.admin.export import BATCH
+from chat.models import Call, Conversation, Feedback, Gateway, Generation, ReadLog, User
 from chat.models.calls import CallEnd
+from chat.rendering.export import MESSAGES_AT_ONCE, as_json
 from tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -100,3 +102,41 @@ def test_people_are_exported_with_what_they_used_to_the_last_digit(rated):
     assert (row["username"], row["key"], row["cost"]) == ("ann", ann.key.hex, ["1.000000001 USD"])
     (row,) = exported(browser("administrator"), "user", "csv", q="ann")
     assert row["cost"] == "1.000000001 USD"
+
+
+# --- what it asks of the database -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("model", ["conversation", "call", "feedback", "readlog", "user"])
+def test_an_export_asks_as_little_for_many_rows_as_for_one(model, form):
+    client = browser("owner")
+
+    def export_more(count):
+        for _ in range(count):
+            person = rows.person(f"p{User.objects.count()}")
+            through = Gateway.objects.first() or rows.gateway()
+            reply = rows.answer(Conversation.start(person, "Why?", "m", through))
+            Call.begin(reply.generation, through, "m", 1)
+            Feedback.give(reply, -1, "Wrong")
+        exported(browser("reviewer"), "feedback", "csv")
+        found = []
+        asked = rows.queries_of(lambda: found.extend(exported(client, model, form)))
+        return len(found), asked
+
+    few, asked = export_more(1)
+    many, asked_for_many = export_more(12)
+    assert few < many < BATCH
+    assert asked_for_many == asked <= 24
+
+
+def test_long_threads_are_exported_a_part_at_a_time():
+    client = browser("owner")
+    talks = [rows.answer(rows.ask(f"Question {n}")).conversation for n in range(5)]
+    few = rows.queries_of(lambda: exported(client, "conversation", "jsonl"))
+    for conversation in talks:
+        rows.grow(conversation, MESSAGES_AT_ONCE // 4)
+    told = {row["id"]: row["thread"] for row in exported(client, "conversation", "jsonl")}
+    assert told == {str(each.uuid): as_json(each)["messages"] for each in talks}
+    # Two fill a part: messages, calls and pictures once more for each of the two that follow.
+    assert rows.queries_of(lambda: exported(client, "conversation", "jsonl")) == few + 2 * 3

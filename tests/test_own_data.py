@@ -20,7 +20,7 @@ from chat.models import (
     User,
     search,
 )
-from tests.rows import answer, ask, claim, fresh, person
+from tests.rows import answer, ask, claim, fresh, person, queries_of
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-password-1"
@@ -79,6 +79,19 @@ def test_the_ways_in_are_in_it_and_no_key_is(ann, client):
     assert (passkey["name"], passkey["rp_id"]) == ("My phone", "chat.example")
     assert set(passkey) == {"name", "rp_id", "made_at", "used_at"}
     assert (identity["issuer"], identity["subject"]) == ("https://id.example", "ann-there")
+
+
+def test_many_conversations_are_taken_away_in_as_few_queries_as_one(ann, client):
+    def take():
+        return async_to_sync(_read)(client.get("/settings/data.zip"))
+
+    answer(ask("A question"))
+    asked = queries_of(take)
+    for number in range(8):
+        answer(ask(f"Question {number}"))
+    assert queries_of(take) == asked
+    packed = zipfile.ZipFile(io.BytesIO(take()))
+    assert sum(name.startswith("conversations/") for name in packed.namelist()) == 9
 
 
 def test_all_conversations_are_deleted_at_once_and_nobody_elses(ann, client):

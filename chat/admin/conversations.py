@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 from chat.models import Conversation, Feedback, Gateway, Message, Picture, Tally, User, search
 from chat.models.holds import is_held
 from chat.rendering import pictures
-from chat.rendering.export import as_json
+from chat.rendering.export import with_threads
 
 from . import reading, replay, transcript
 from .export import Exporting, is_export
@@ -269,7 +269,8 @@ class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
             reading.note(request, reading.What.EXPORT, batch)
         add_up(batch)
         scores = exported(batch, form, with_names=with_names)
-        for c in batch:
+        has_threads = with_words and form == "jsonl"
+        for c, thread in with_threads(batch) if has_threads else ((c, None) for c in batch):
             row = {
                 "id": str(c.uuid),
                 "title": c.title,
@@ -288,8 +289,8 @@ class ConversationAdmin(Exporting, Scoring, ReadOnlyAdmin):
             }
             if not with_words:
                 del row["title"]
-            elif form == "jsonl":
-                row["thread"] = as_json(c)["messages"]
+            if thread is not None:
+                row["thread"] = thread
             yield row
 
     def get_list_display(self, request: HttpRequest) -> list[str]:

@@ -22,7 +22,7 @@ from django.utils.http import content_disposition_header
 
 from chat.models import Call, Conversation, Feedback, ReadLog, User
 
-from .export import as_json
+from .export import Thread, with_threads
 
 BATCH = 50
 ROWS = 1000
@@ -60,9 +60,9 @@ def archive(person: User, note: Note = lambda _: None) -> Iterator[bytes]:
         packed.writestr("about.json", _json(about(person)))
         for batch in _batches(person):
             note(batch)
-            for conversation in batch:
+            for conversation, thread in with_threads(batch, with_deleted=True):
                 name = f"conversations/{conversation.uuid}.json"
-                packed.writestr(name, _json(_conversation(conversation)))
+                packed.writestr(name, _json(_conversation(conversation, thread)))
                 yield sink.taken()
         for name, rows in _tables(person):
             with packed.open(f"{name}.jsonl", "w") as file:
@@ -101,10 +101,10 @@ def about(person: User) -> dict[str, Any]:
     return found | {"key": person.key}
 
 
-def _conversation(conversation: Conversation) -> dict[str, Any]:
+def _conversation(conversation: Conversation, thread: Thread) -> dict[str, Any]:
     names = ("uuid", "created_at", "active_at", "deleted_at", "system_prompt", "parameters")
-    of_it = {name: getattr(conversation, name) for name in names}
-    return of_it | as_json(conversation, with_deleted=True)
+    of_it = {name: getattr(conversation, name) for name in (*names, "title")}
+    return of_it | {"messages": thread}
 
 
 def _batches(person: User) -> Iterator[list[Conversation]]:
