@@ -164,6 +164,38 @@ def test_unknown_and_estimated_are_marked_where_they_are():
     assert told["In all"][:2] == ["≥ 2", "≥ 60"]
 
 
+def test_each_table_adds_up_to_the_total_in_each_currency():
+    for number in range(12):
+        more = {"group": f"g{number % 4}", "model": f"m{number % 5}", "days_ago": number % 3}
+        spent(
+            f"p{number % 7}",
+            number * 333_333_333,
+            currency=("USD", "RUB", "EUR")[number % 3],
+            **more,
+        )
+    shown = page().context["page"]
+    assert set(shown.currencies) == {"USD", "RUB", "EUR"}
+    lines = [shown.by_day, *(table.lines for table in shown.tables())]
+    assert len(lines) == 6
+    for each in lines:
+        assert sum(line.sums.calls for line in each) == shown.total.calls == 12
+        for code, cost in shown.total.costs.items():
+            assert sum(line.sums.costs.get(code, 0) for line in each) == cost
+    assert sum(shown.total.costs.values()) == Decimal(sum(range(12)) * 333_333_333) / NANO
+
+
+def test_the_dearest_come_first_and_of_models_those_that_were_called_most():
+    spent("ann", NANO, model="dear")
+    for _ in range(3):
+        spent("bob", None, currency="", model="free")
+    spent("cid", 2 * NANO, currency="RUB", model="other")
+    spent("cid", NANO // 2, model="other")
+    users, _groups, _gateways, models, _purposes = page().context["page"].tables()
+    assert [line.name for line in users.lines] == ["ann", "cid", "bob"]
+    assert [line.name for line in models.lines] == ["dear", "other", "free"]
+    assert [speed.model for speed in page().context["page"].speeds] == ["free", "other", "dear"]
+
+
 def test_what_is_beyond_twenty_lines_is_told_together():
     for number in range(1, 24):
         spent(f"p{number:02}", number * NANO)
@@ -413,8 +445,11 @@ def test_the_page_asks_the_same_few_queries_whatever_there_is(django_assert_max_
         spent(f"p{number}", NANO, days_ago=number, model=f"m{number}", waited_ms=number * 100)
     Rate.objects.create(currency="EUR", into="RUB", rate=90)
     client = browser("reviewer")
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(14) as asked:
         page(client)
+    # The days of the cards once, those that are shown twice: by day, and for all tables.
+    sums = [query for query in asked.captured_queries if "chat_daytally" in query["sql"]]
+    assert len(sums) == 3
 
 
 def test_the_first_page_of_the_admin_leads_here():

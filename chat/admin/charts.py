@@ -20,6 +20,11 @@ class Bar:
     height: str
     told: str
 
+    @property
+    def shape(self) -> str:
+        """As one path: a template spends its time on each number that it is given."""
+        return f"M{self.x} {self.y}h{self.width}v{self.height}h-{self.width}z"
+
 
 @dataclass(frozen=True)
 class Chart:

@@ -42,6 +42,9 @@ class Span:
     def days(self) -> int:
         return max(0, (self.last - self.first).days + 1)
 
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
     @property
     def before(self) -> "Span":
         """As many days, right before it."""

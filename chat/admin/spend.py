@@ -16,14 +16,15 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Call
+from chat.models import Call, Rate
 
-from . import spend_sums
+from . import spend_sums, spend_tables
 from .charts import Chart, chart, share
 from .figures import exact, money, whole
 from .names import name_of_group, names_of_users
 from .spans import LAST_DAYS, Span
 from .spend_sums import Converted, Speed, Sums
+from .spend_tables import By
 from .spend_view import COLUMNS, NAMES, View
 
 MOST_LINES = 20
@@ -96,7 +97,7 @@ class Page:
 
     @cached_property
     def total(self) -> Sums:
-        return spend_sums.in_all(spend_sums.days(self.span, self.only))
+        return spend_sums.total(self._rows)
 
     @cached_property
     def currencies(self) -> list[str]:
@@ -109,7 +110,7 @@ class Page:
 
     @cached_property
     def converted(self) -> Converted | None:
-        return spend_sums.converted(spend_sums.days(self.span, self.only))
+        return spend_sums.converted(self._rows, self._into)
 
     def converted_amount(self) -> str:
         assert self.converted
@@ -123,10 +124,14 @@ class Page:
     # --- the spans ------------------------------------------------------------------------------
 
     def cards(self) -> Iterable[Card]:
+        longest = Span.lasting(max(LAST_DAYS))
+        both = Span(longest.before.first, longest.last)
+        rows = spend_sums.by_day(spend_sums.days(both, self.only))
         for days in LAST_DAYS:
             span = Span.lasting(days)
             of_span, of_before = (
-                spend_sums.in_all(spend_sums.days(each, self.only)) for each in (span, span.before)
+                spend_sums.total(row for row in rows if row["day"] in each)
+                for each in (span, span.before)
             )
             cost = of_before.show_cost()
             yield Card(
@@ -160,8 +165,9 @@ class Page:
         for sums in reversed(self._days):
             (day,) = sums.key
             view = self.view.at(Span(day, day))
-            name = date_format(day, "SHORT_DATE_FORMAT")
-            found.append(self._line(name, sums, href=view.here(), calls=view.calls()))
+            found.append(
+                self._line(self._names_of_days[day], sums, href=view.here(), calls=view.calls())
+            )
         return found
 
     @property
@@ -171,38 +177,58 @@ class Page:
     def charts(self) -> list[Chart]:
         """One for each currency, and one of the tokens."""
         of_day = {sums.key[0]: sums for sums in self._days}
-        days = [self.span.first + timedelta(days=n) for n in range(self.span.days)]
+        days = list(self._names_of_days)
         found = []
         for currency in self.currencies:
             costs = [of_day[day].costs.get(currency) if day in of_day else None for day in days]
             name = _("Cost a day, %(currency)s") % {"currency": currency}
-            found.append(self._chart(name, days, costs, lambda cost, c=currency: money(cost, c)))
+            found.append(self._chart(name, costs, lambda cost, c=currency: money(cost, c)))
         tokens = [of_day[day].tokens if day in of_day else None for day in days]
-        found.append(self._chart(_("Tokens a day"), days, tokens, lambda count: whole(count)))
+        found.append(self._chart(_("Tokens a day"), tokens, lambda count: whole(count)))
         return [each for each in found if each]
 
-    @staticmethod
-    def _chart(name: str, days: list[date], amounts: list[Any], told: Any) -> Chart | None:
+    @cached_property
+    def _names_of_days(self) -> dict[date, str]:
+        days = (self.span.first + timedelta(days=n) for n in range(self.span.days))
+        return {day: date_format(day, "SHORT_DATE_FORMAT") for day in days}
+
+    def _chart(self, name: str, amounts: list[Any], told: Any) -> Chart | None:
         words = [
-            f"{date_format(day, 'SHORT_DATE_FORMAT')}: {told(amount)}" if amount else ""
-            for day, amount in zip(days, amounts, strict=True)
+            f"{day}: {told(amount)}" if amount else ""
+            for day, amount in zip(self._names_of_days.values(), amounts, strict=True)
         ]
         highest = max((amount or 0 for amount in amounts), default=0)
         return chart(name, list(zip(amounts, words, strict=True)), told(highest) if highest else "")
 
     @cached_property
     def _days(self) -> list[Sums]:
-        rows = spend_sums.days(self.span, self.only)
-        return spend_sums.by_day(rows, self.currencies)
+        return list(spend_sums.lines(self._rows, "day").values())
+
+    @cached_property
+    def _rows(self) -> list[spend_sums.Row]:
+        return spend_sums.by_day(spend_sums.days(self.span, self.only), self._into)
+
+    @cached_property
+    def _into(self) -> str:
+        return Rate.target()
 
     # --- by what tells calls apart ------------------------------------------------------------------
 
     def tables(self) -> Iterable[Table]:
-        rows = spend_sums.days(self.span, self.only)
-        for name, column in COLUMNS.items():
+        for name in COLUMNS:
             if name not in self.narrowed:
-                found = spend_sums.by(rows, [column], self.currencies, MOST_LINES)
-                yield Table(str(TITLES[name]), str(NAMES[name]), self._lines(name, found))
+                lines = self._lines(name, self._tables[(COLUMNS[name],)])
+                yield Table(str(TITLES[name]), str(NAMES[name]), lines)
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, ...], list[Sums]]:
+        """By their columns; those that are shown."""
+        wanted = [By((column,)) for name, column in COLUMNS.items() if name not in self.narrowed]
+        if self._has_speeds:
+            wanted.append(By(spend_sums.OF_SPEED, most="calls"))
+        rows = spend_sums.days(self.span, self.only)
+        found = spend_tables.tables(rows, wanted, self.currencies, MOST_LINES)
+        return dict(zip((table.columns for table in wanted), found, strict=True))
 
     def _lines(self, name: str, found: list[Sums]) -> list[Line]:
         values = [_as_text(sums.key[0]) for sums in found]
@@ -243,13 +269,16 @@ class Page:
 
     # --- how well -------------------------------------------------------------------------------------
 
+    @property
+    def _has_speeds(self) -> bool:
+        """Not of a person or a group: how quickly models answer is kept for all of them together."""
+        return set(self.only) <= set(spend_sums.OF_SPEED)
+
     @cached_property
     def speeds(self) -> list[Speed]:
-        """None of a person or a group: how quickly models answer is kept for all of them together."""
-        only = {
-            name: value for name, value in self.only.items() if name in ("gateway_slug", "model")
-        }
-        return spend_sums.speeds(self.span, only, MOST_LINES) if only == self.only else []
+        if not self._has_speeds:
+            return []
+        return spend_sums.speeds(self._tables[spend_sums.OF_SPEED], self.span, self.only)
 
     def _line(self, name: str, sums: Sums, **more: Any) -> Line:
         return Line(name, sums, [sums.show_cost_in(code) for code in self.currencies], **more)

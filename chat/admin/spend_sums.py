@@ -1,12 +1,13 @@
-"""What days add up to, in SQL: in all, day by day, and by whatever tells calls apart."""
+"""What days add up to, in SQL: in all, day by day and by person. Tables of them: `spend_tables`."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.utils.formats import number_format
 
 from chat.models import DayTally, FirstToken, Rate
@@ -19,9 +20,10 @@ SUMMED = (
     *("calls", "counted", "tokens", "priced", "cost_nano", "estimated", "unknown"),
     *("estimated_cost", "unknown_cost", "errors", "replies", "timed_ms", "timed_tokens"),
 )
-# Those that are told for each currency apart.
-_OF_MONEY = ("priced", "cost_nano", "estimated_cost", "unknown_cost")
 _SMALLEST = 1 / NANO
+# What tells apart how quickly replies come.
+OF_SPEED = ("gateway_slug", "model")
+Row = Mapping[str, Any]  # columns, and `sum_...` of each of SUMMED
 
 
 @dataclass
@@ -35,6 +37,20 @@ class Sums(Total):
     key: tuple[Any, ...] = ()
     # How sure each currency's sum is: calls whose cost is unknown, and estimated.
     doubts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add_sums(self, currency: str, sums: Mapping[str, Any]) -> None:
+        """What the columns of SUMMED add up to in one currency."""
+        # PostgreSQL adds BIGINTs up to a numeric; all are whole.
+        whole = {name: int(value) for name, value in sums.items()}
+        tokens = whole["tokens"] if whole["counted"] else None
+        told = {name: whole.get(name, 0) for name in SUMS}
+        self.add(
+            told | {"currency": currency, "tokens": tokens, "cost_nano_sum": whole["cost_nano"]}
+        )
+        for name in ("errors", "replies", "timed_ms", "timed_tokens"):
+            setattr(self, name, getattr(self, name) + whole[name])
+        if whole["priced"] or whole["unknown_cost"]:
+            self.doubts[currency] = whole["unknown_cost"], whole["estimated_cost"]
 
     def show_cost_in(self, currency: str) -> str | None:
         cost = self.costs.get(currency)
@@ -56,40 +72,43 @@ def days(span: Span, only: Mapping[str, str]) -> QuerySet[DayTally]:
 
 
 def in_all(rows: QuerySet[DayTally]) -> Sums:
-    found = rows.values("currency").annotate(**{f"sum_{name}": Sum(name) for name in SUMMED})
-    total = Sums()
-    for row in found.order_by("-sum_priced", "currency"):
-        _add(total, row["currency"], {name: row[f"sum_{name}"] for name in SUMMED})
-    return total
+    return total(_by(rows, "currency"))
 
 
-def by(
-    rows: QuerySet[DayTally], names: Sequence[str], currencies: Sequence[str], most: int | None
-) -> list[Sums]:
-    """A line for each value of these columns, the dearest first (by the first currency)."""
-    sums = {f"sum_{name}": Sum(name) for name in SUMMED if name not in _OF_MONEY}
-    for place, currency in enumerate(currencies):
-        only = Q(currency=currency)
-        sums |= {f"{name}_{place}": Sum(name, filter=only) for name in _OF_MONEY}
-    dearest = [F("cost_nano_0").desc(nulls_last=True)] if currencies else []
-    order = [*dearest, F("sum_tokens").desc(), F("sum_calls").desc(), *names]
-    found = rows.values(*names).annotate(**sums).order_by(*order)
-    return [_line(row, names, currencies) for row in found[:most]]
+def total(rows: Iterable[Row]) -> Sums:
+    """Of a row for each currency, or for each of a span's days and currency."""
+    by_currency: dict[str, Counter[str]] = {}
+    for row in rows:
+        by_currency.setdefault(row["currency"], Counter()).update(_sums(row))
+    found = Sums()
+    for currency, sums in sorted(
+        by_currency.items(), key=lambda each: (-each[1]["priced"], each[0])
+    ):
+        found.add_sums(currency, sums)
+    return found
 
 
-def by_day(rows: QuerySet[DayTally], currencies: Sequence[str]) -> list[Sums]:
-    """Oldest first; a day without calls has no line."""
-    return sorted(by(rows, ["day"], currencies, None), key=lambda line: line.key)
+def by_day(rows: QuerySet[DayTally], into: str = "") -> list[Row]:
+    """A row for each day and currency, oldest first.
+
+    `into`: a currency; then with the `rate` of that day, None where none is told.
+    """
+    found = _by(rows, "day", "currency").order_by("day", "currency")
+    return list(found.annotate(rate=Rate.of_day(into)) if into else found)
+
+
+def lines(rows: Iterable[Row], name: str) -> dict[Any, Sums]:
+    """A line for each value of this column, its currencies together."""
+    found: dict[Any, Sums] = {}
+    for row in rows:
+        line = found.setdefault(row[name], Sums(key=(row[name],)))
+        line.add_sums(row["currency"], _sums(row))
+    return found
 
 
 def by_user(rows: QuerySet[DayTally]) -> dict[UUID, Sums]:
     """By key; who has no row has used nothing."""
-    found: dict[UUID, Sums] = {}
-    sums = {f"sum_{name}": Sum(name) for name in SUMMED}
-    for row in rows.order_by().values("user_key", "currency").annotate(**sums):
-        line = found.setdefault(row["user_key"], Sums())
-        _add(line, row["currency"], {name: row[f"sum_{name}"] for name in SUMMED})
-    return found
+    return lines(_by(rows.order_by(), "user_key", "currency"), "user_key")
 
 
 def rest(total: Sums, shown: Sequence[Sums]) -> Sums:
@@ -111,26 +130,12 @@ def rest(total: Sums, shown: Sequence[Sums]) -> Sums:
     return left
 
 
-def _line(row: Mapping[str, Any], names: Sequence[str], currencies: Sequence[str]) -> Sums:
-    line = Sums(key=tuple(row[name] for name in names))
-    shared = {name: row[f"sum_{name}"] for name in SUMMED if name not in _OF_MONEY}
-    _add(line, "", shared | dict.fromkeys(_OF_MONEY, 0))
-    for place, currency in enumerate(currencies):
-        money = {name: row[f"{name}_{place}"] or 0 for name in _OF_MONEY}
-        _add(line, currency, dict.fromkeys(SUMMED, 0) | money)
-    return line
+def _by(rows: QuerySet[DayTally], *names: str) -> QuerySet[Any]:
+    return rows.values(*names).annotate(**{f"sum_{name}": Sum(name) for name in SUMMED})
 
 
-def _add(line: Sums, currency: str, sums: Mapping[str, Any]) -> None:
-    """PostgreSQL adds BIGINTs up to a numeric; all are whole."""
-    whole = {name: int(value) for name, value in sums.items()}
-    tokens = whole["tokens"] if whole["counted"] else None
-    told = {name: whole.get(name, 0) for name in SUMS}
-    line.add(told | {"currency": currency, "tokens": tokens, "cost_nano_sum": whole["cost_nano"]})
-    for name in ("errors", "replies", "timed_ms", "timed_tokens"):
-        setattr(line, name, getattr(line, name) + whole[name])
-    if whole["priced"] or whole["unknown_cost"]:
-        line.doubts[currency] = whole["unknown_cost"], whole["estimated_cost"]
+def _sums(row: Row) -> dict[str, int]:
+    return {name: row[f"sum_{name}"] for name in SUMMED}
 
 
 # --- how quick ------------------------------------------------------------------------------------
@@ -147,14 +152,13 @@ class Speed:
         return [waited(ms) for ms in self.first_ms]
 
 
-def speeds(span: Span, only: Mapping[str, str], most: int) -> list[Speed]:
-    """Of each model of each gateway, those that were called most first."""
-    lines = by(days(span, only), ["gateway_slug", "model"], [], most)
+def speeds(lines: Iterable[Sums], span: Span, only: Mapping[str, str]) -> list[Speed]:
+    """Of each model of each gateway, those that were called most first.
+
+    `lines`: what each adds up to, by gateway and model.
+    """
     waits = FirstToken.percentiles(span.first, span.last, (50, 95), **only)
-    return [
-        Speed(*line.key, line, waits.get(line.key, (None, None)))
-        for line in sorted(lines, key=lambda line: -line.calls)
-    ]
+    return [Speed(*line.key, line, waits.get(line.key, (None, None))) for line in lines]
 
 
 # --- in one currency ------------------------------------------------------------------------------
@@ -169,23 +173,17 @@ class Converted:
     left_out: dict[str, Decimal]
 
 
-def converted(rows: QuerySet[DayTally]) -> Converted | None:
-    """None where nobody has entered a rate, or all of it is in one currency that needs none."""
-    into = Rate.target()
-    if not into:
+def converted(rows: Iterable[Row], into: str) -> Converted | None:
+    """Of `by_day` with rates; None where nobody has entered one, or all is in `into` already."""
+    priced = [row for row in rows if row["sum_priced"]]
+    if not into or all(row["currency"] == into for row in priced):
         return None
-    priced = rows.filter(priced__gt=0)
-    sums = priced.annotate(rate=Rate.of_day(into)).values("currency", "rate")
-    amount, left_out, currencies = Decimal(), dict[str, Decimal](), set()
-    for row in sums.annotate(sum=Sum("cost_nano")):
-        cost, rate = Decimal(int(row["sum"])) / NANO, row["rate"]
-        currencies.add(row["currency"])
-        if row["currency"] == into:
-            amount += cost
-        elif rate is None:
-            left_out[row["currency"]] = left_out.get(row["currency"], Decimal()) + cost
+    amount, left_out = Decimal(), dict[str, Decimal]()
+    for row in priced:
+        currency, rate = row["currency"], 1 if row["currency"] == into else row["rate"]
+        cost = Decimal(int(row["sum_cost_nano"])) / NANO
+        if rate is None:
+            left_out[currency] = left_out.get(currency, Decimal()) + cost
         else:
             amount += cost * rate
-    if currencies <= {into}:
-        return None
     return Converted(amount.quantize(_SMALLEST, ROUND_HALF_EVEN), into, left_out)

@@ -38,6 +38,10 @@ class View:
     request: HttpRequest
     span: Span
     narrowed: dict[str, str]
+    # Of this page, and of the list of calls for those who may open it: found once, as a year is a
+    # link to both for each of its days.
+    address: str
+    list_of_calls: str
 
     @classmethod
     def asked(cls, request: HttpRequest) -> "View":
@@ -49,7 +53,9 @@ class View:
                 narrowed["user"] = UUID(narrowed["user"]).hex
             except ValueError as error:
                 raise Http404 from error
-        view = cls(request, Span.asked(query), narrowed)
+        may_list = request.user.has_perm("chat.view_call")
+        calls = reverse("admin:chat_call_changelist") if may_list else ""
+        view = cls(request, Span.asked(query), narrowed, reverse("admin:spend"), calls)
         if "group" in narrowed and not view.may_name:
             raise PermissionDenied
         return view
@@ -79,18 +85,24 @@ class View:
     # --- addresses --------------------------------------------------------------------------------
 
     def here(self) -> str:
-        return f"{reverse('admin:spend')}?{urlencode(self.span.query | self.narrowed)}"
+        return _link(self.address, self.span.query, self.narrowed)
 
     def calls(self) -> str:
         """The list of the calls that are added up; nothing for those who may not open it."""
-        if not self.request.user.has_perm("chat.view_call"):
+        if not self.list_of_calls:
             return ""
-        query = {"started_at_from": self.span.first.isoformat()}
-        query |= {"started_at_to": self.span.last.isoformat()}
-        query |= {IN_CALLS[name]: value for name, value in self.narrowed.items()}
-        return f"{reverse('admin:chat_call_changelist')}?{urlencode(query)}"
+        first, last = self.span.first.isoformat(), self.span.last.isoformat()
+        narrowed = {IN_CALLS[name]: value for name, value in self.narrowed.items()}
+        days = {"started_at_from": first, "started_at_to": last}
+        return _link(self.list_of_calls, days, narrowed)
 
     def conversations(self, person: int) -> str:
         """Those that this person was active in since the first day."""
         query = {"owner__id__exact": person, "active_at_from": self.span.first.isoformat()}
         return f"{reverse('admin:chat_conversation_changelist')}?{urlencode(query)}"
+
+
+def _link(address: str, days: dict[str, str], narrowed: dict[str, str]) -> str:
+    """Days and numbers stand in an address as they are: to quote those of a year takes its time."""
+    query = "&".join(f"{name}={value}" for name, value in days.items())
+    return f"{address}?{query}&{urlencode(narrowed)}" if narrowed else f"{address}?{query}"
