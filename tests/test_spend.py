@@ -8,10 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.admin.figures import SUMS, total
 from chat.models import Call, DayTally, FirstToken, Gateway, Rate, User
 from chat.models.budgets import Weight
 from chat.models.calls import CallEnd
@@ -299,6 +302,54 @@ def test_a_rate_is_added_and_never_changed():
     change = reverse("admin:chat_rate_change", args=[rate.pk])
     assert client.post(change, form | {"rate": "1"}).status_code == 403
     assert "78.5" in browser("analyst").get(reverse("admin:chat_rate_changelist")).content.decode()
+
+
+# --- all calls of a list added up ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "is_of_days"),
+    [
+        ({}, True),
+        ({"started_at_from": 3}, True),
+        ({"started_at_to": 1, "model_name": "M1"}, True),
+        ({"started_at_from": "nonsense", "model": "m1"}, True),
+        ({"group": "sales", "purpose__exact": "reply"}, True),
+        ({"gateway": "first", "purpose__exact": "title"}, True),
+        ({"user": "ann"}, True),
+        ({"outcome": "errors"}, False),
+        ({"confidence__exact": "estimated", "model": "m1"}, False),
+        ({"cost_confidence": "estimated"}, False),
+    ],
+)
+def test_calls_are_added_up_by_days_to_what_they_are_one_by_one(query, is_of_days):
+    for number in range(9):
+        more = {"group": ("sales", "help")[number % 2], "model": f"m{number % 3}"}
+        end = {"currency": ("USD", "RUB")[number % 2], "days_ago": number % 5}
+        spent(("ann", "bob")[number % 2], number * 333_333_333, **more, **end)
+    spent("ann", None, total_tokens=None, confidence="unknown", cost_confidence="unknown")
+    spent("ann", 1, confidence="estimated", cost_confidence="estimated", model="m1")
+    spent("bob", None, total_tokens=None, error_kind="server")
+    Call.begin_check(User.objects.get(username="ann"), Gateway.objects.get(), "m1", Weight(1, 1))
+    days = {name: str(noon(n).date()) for name, n in query.items() if isinstance(n, int)}
+    ann = {"user": User.objects.get(username="ann").key.hex} if "user" in query else {}
+    query = query | days | ann
+    client = browser("owner")
+    with CaptureQueriesContext(connection) as asked:
+        listed = client.get(reverse("admin:chat_call_changelist"), query).context["cl"]
+    one_by_one = total(listed.queryset.order_by().values("currency").annotate(**SUMS))
+    assert one_by_one.calls or query.get("purpose__exact") == "title"
+    for name in vars(one_by_one):
+        assert getattr(listed.total, name) == getattr(one_by_one, name), name
+    assert is_of_days == any("chat_daytally" in query["sql"] for query in asked)
+
+
+def test_calls_that_have_not_ended_are_found_by_an_index():
+    running = Call.objects.filter(ended_at=None).order_by().values("currency").annotate(**SUMS)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # of a few rows it is the quickest way
+    assert "call_running" in running.explain()
 
 
 # --- what a line leads to -------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Call
+from chat.models import Call, DayTally
 from chat.models.calls import Confidence
 from chat.models.search import TooSlow, in_time
 from chat.rendering.usage import TOKENS
 
-from . import reading
+from . import reading, spend_sums
 from .export import Exporting, is_export
 from .figures import SUMS, Total, money, per_million, total, whole
 from .filters import DaysFilter, OnlyFilter, WordFilter
@@ -30,6 +30,11 @@ from .search import fold
 
 SUM_VAR = "sum"
 SUM_S, SUM_MAX_S = 0.2, 60
+# What of an address narrows a day's rows as it does the calls.
+OF_DAYS = {
+    *("started_at_from", "started_at_to", "purpose__exact", "gateway"),
+    *("model_name", "model", "user", "group"),
+}
 
 
 class ModelFilter(WordFilter):
@@ -119,12 +124,26 @@ class CallList(KeysetList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        listed = self.queryset.order_by().values("currency")
         try:
             with in_time(SUM_MAX_S if SUM_VAR in self.params else SUM_S):
-                self.total = total(listed.annotate(**SUMS))
+                self.total = self._total(request)
         except TooSlow:
             self.sum_href = self.get_query_string({SUM_VAR: "1"})
+
+    def _total(self, request: HttpRequest) -> Total:
+        """From what days add up to, where these can be told apart by all that is asked for."""
+        listed = self.queryset.order_by()
+        if not self.get_filters_params().keys() <= OF_DAYS:
+            return total(listed.values("currency").annotate(**SUMS))
+        days = DayTally.objects.filter(calls__gt=0)
+        for each in self.filter_specs:
+            is_days = isinstance(each, DaysFilter)
+            days = each.of_days(days) if is_days else each.queryset(request, days)
+        found = spend_sums.in_all(days)
+        # No day counts what hasn't ended.
+        for sums in listed.filter(ended_at=None).values("currency").annotate(**SUMS):
+            found.add(sums)
+        return found
 
 
 @admin.register(Call)

@@ -51,6 +51,12 @@ class DaysFilter(admin.FieldListFilter):
             queryset = queryset.filter(**{f"{self.field_path}__lt": end})
         return queryset
 
+    def of_days(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows of these days."""
+        if self.first:
+            rows = rows.filter(day__gte=self.first)
+        return rows.filter(day__lte=self.last) if self.last else rows
+
     def choices(self, changelist: Any) -> list[dict[str, Any]]:
         self.kept = _kept(changelist, self.names)
         today = rates.today()

@@ -135,6 +135,9 @@ class Call(models.Model):
             models.Index(
                 fields=["gateway", "started_at"], name="call_errors", condition=~Q(error_kind="")
             ),
+            models.Index(
+                fields=["started_at"], name="call_running", condition=Q(ended_at__isnull=True)
+            ),
             # Of a column that is nearly always NULL SQLite takes the key's own index for useless.
             models.Index(
                 fields=["conversation"],
