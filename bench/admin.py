@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ PAGES = {
     "models": "/admin/chat/languagemodel/",
     "prices": "/admin/chat/price/",
     "readings": "/admin/chat/readlog/",
-    "what retention would take": "/admin/chat/retention/due/",
+    "what retention would take: half of all": "/admin/chat/retention/due/",
     "a person to be erased": "",
     "conversations as CSV, the first bytes": "/admin/chat/conversation/export.csv",
     "conversations as JSONL": "/admin/chat/conversation/export.jsonl",
@@ -87,7 +88,7 @@ def measure(conversations: int) -> None:
     from django.test.utils import CaptureQueriesContext, setup_test_environment
 
     from chat.admin.spans import Span
-    from chat.models import Allowance, Budget, Conversation, Gateway, User
+    from chat.models import Allowance, Budget, Conversation, Gateway, Rate, Retention, User
 
     setup_test_environment()
     storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
@@ -99,6 +100,12 @@ def measure(conversations: int) -> None:
         with Path(os.devnull).open("w") as nowhere:
             call_command("seed_demo", conversations=conversations, stdout=nowhere)
         print(f"made in {time.monotonic() - began:.0f} s")
+    # What is older than a year is due, half of everything; and a converted total is shown.
+    half = {"idle_days": 365, "deleted_days": 30}
+    Retention.objects.update_or_create(group=None, defaults=half)
+    Rate.objects.get_or_create(
+        currency="USD", into="RUB", defaults={"rate": 90, "day": date(2020, 1, 1)}
+    )
     if not Budget.objects.exists():
         use_budgets(Budget, Allowance, list(User.objects.all()))
     Gateway.objects.filter(slug=ASKED["gateway"]).update(

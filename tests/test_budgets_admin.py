@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.models import Allowance, Budget, User
 from chat.models.people import ROLES
+from tests.rows import queries_of
 from tests.test_admin import address, browser, in_process, people
 
 __all__ = ["in_process", "people"]
@@ -134,6 +135,20 @@ def test_the_list_shows_what_is_used_of_each_and_asks_as_little_for_many(people)
     for n in range(2, 8):
         make(n)
     assert page()[1] == asked
+
+
+def test_a_budgets_page_asks_as_little_for_many_people(people):
+    made = Budget.objects.create(tokens=1000, is_each=True)
+    client = browser(people["administrator"])
+
+    def use(names):
+        for name in names:
+            user = User.objects.create_user(name)
+            Allowance.objects.create(budget=made, user=user, starts_on=made.starts_on)
+        return queries_of(lambda: client.get(address("chat_budget_change", made.pk)))
+
+    asked = use(["ann"])
+    assert use(f"p{number}" for number in range(30)) == asked <= 20
 
 
 def test_who_sees_sums_only_sees_keys_for_names_and_finds_nothing_out_by_guessing(people):
