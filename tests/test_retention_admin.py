@@ -166,7 +166,7 @@ def test_what_would_go_is_told_in_as_few_queries_for_much_as_for_little(ann):
     grow(20)
     page = client.get(at("retention_due"))
     assert page.context["lines"] == [("all others", (21, 21, 21, 21))]
-    assert queries_of(lambda: client.get(at("retention_due"))) == asked
+    assert queries_of(lambda: client.get(at("retention_due"))) <= asked
     for group in Group.objects.all()[:2]:
         Retention.objects.create(group=group, idle_days=5)
     # A rule asks for two numbers.
@@ -241,7 +241,7 @@ def test_the_page_of_an_erasure_asks_as_little_of_somebody_who_wrote_much(ann):
     for number in range(12):
         reply = answer(ask(f"Question {number}"), "An answer")
         Feedback.give(reply, 1, "Good")
-    assert queries_of(lambda: client.get(at("user_erase", ann.pk))) == asked <= 24
+    assert queries_of(lambda: client.get(at("user_erase", ann.pk))) <= asked <= 24
 
 
 def test_a_held_person_is_not_erased_and_the_page_says_so(ann):
