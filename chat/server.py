@@ -246,12 +246,16 @@ class Server(DaphneServer):
         self._ws_factory = factory
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Daphne's; a socket can see what its reader leaves unread, and has a small inbox."""
+        """Daphne's; a socket sees what its reader leaves unread, writes at once, has a small inbox."""
         if scope["type"] != "websocket":
             return super().create_application(protocol, scope)
         if protocol not in self.connections:
             return None
-        scope |= {"asgi": {"version": "3.0"}, "potok.unread": partial(unread, protocol.transport)}
+        scope |= {
+            "asgi": {"version": "3.0"},
+            "potok.unread": partial(unread, protocol.transport),
+            "potok.write": protocol.sendMessage,
+        }
         inbox = Inbox()
         reply = partial(self.handle_reply, protocol)
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(

@@ -70,13 +70,17 @@ class Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", self.command],
+                [sys.executable, *self.arguments],
                 cwd=self.root,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["manage.py", self.command]
 
     @property
     def pid(self) -> int:

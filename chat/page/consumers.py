@@ -96,10 +96,14 @@ class Socket(AsyncWebsocketConsumer):
         self._user = user
         self._language = session.language
         self._is_over = False
+        self._is_broken = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0  # monotonic
-        # Told by `serve`: the bytes that this reader leaves with us.
+        # Of `serve`: the bytes that this reader leaves with us, and a way to write that takes no
+        # task's turn. Without that one frames wait for the pump.
         self._unread: Callable[[], int] = self.scope.get("potok.unread", int)
+        self._write: Callable[[bytes], None] = self.scope.get("potok.write", self._write_later)
+        self._unwritten: list[bytes] = []
         self._n = 0
         self._sent: list[tuple[int, int, float]] = []  # unacknowledged: number, bytes, when
         self._unacked_bytes = 0
@@ -117,7 +121,7 @@ class Socket(AsyncWebsocketConsumer):
         self._group = bells.user_group(self._user)
         bells.listen(self._group, self._hear_bell)
         open_sockets.add(self)
-        await self._send_frame({"hello": {"protocol": PROTOCOL}})
+        self._send_frame({"hello": {"protocol": PROTOCOL}})
         self._pumping = asyncio.get_running_loop().create_task(
             self._pump(), context=contextvars.Context(), name="socket"
         )
@@ -153,7 +157,7 @@ class Socket(AsyncWebsocketConsumer):
                 raise ValueError("no frame of ours")
             self.frames[name](self, message[name])
         except (ValueError, RecursionError):
-            await self._send_frame({"error": "This frame was not understood."})
+            self._send_frame({"error": "This frame was not understood."})
 
     def _watch(self, wanted: Any) -> None:
         page = changes.Page.parse(wanted, self._language)
@@ -208,8 +212,13 @@ class Socket(AsyncWebsocketConsumer):
     async def _pump_forever(self) -> None:
         beat = time.monotonic()
         while True:
+            while self._unwritten:
+                await self.send(self._unwritten.pop(0).decode())
             await self._wait(beat + BEAT_S)
             now = time.monotonic()
+            if self._is_broken:
+                await self.close(1011)
+                return
             if self._is_over:
                 await self.close(NOT_LOGGED_IN)
                 return
@@ -218,7 +227,7 @@ class Socket(AsyncWebsocketConsumer):
                 return
             if now >= beat + BEAT_S:
                 beat = now
-                await self._send_frame({"beat": True})
+                self._send_frame({"beat": True})
             if self._wanted is not None:
                 self._page, self._wanted = self._wanted, None
                 self._forget_question()
@@ -256,20 +265,33 @@ class Socket(AsyncWebsocketConsumer):
         return self._unacked_bytes < WINDOW_BYTES and self._unread() <= CONTROL_BYTES
 
     def _hear_reply(self) -> None:
-        if self._has_room:
+        """Sends at once what is new, but where the pump is about to: a turn of it costs as much."""
+        if self._news.done() or not self._has_room:
+            return
+        try:
+            self._send_news()
+            if any(reply.is_done for reply in self._following):
+                self._poke()
+        except Exception:
+            # Of this page alone: who calls has others to tell.
+            logger.exception("A socket failed")
+            self._is_broken = True
             self._poke()
 
     def _poke(self) -> None:
         if not self._news.done():
             self._news.set_result(None)
 
-    async def _update(self) -> None:
+    def _send_news(self) -> None:
+        """Of the replies that are followed; whatever else is due is the pump's."""
         ops, cursors = self._live_ops()
-        # As of this moment: what ends while a frame is sent has ops that the frame lacks.
-        ended = [reply for reply in self._following if reply.is_done]
         if ops:
-            await self._send_frame({"ops": ops, "cursors": cursors})
-        await self._tell()
+            self._send_frame({"ops": ops, "cursors": cursors})
+        self._tell()
+
+    async def _update(self) -> None:
+        self._send_news()
+        ended = [reply for reply in self._following if reply.is_done]
         if self._question is not None and self._question.answer.done():
             await self._take_answer()
             ended = [reply for reply in ended if reply in self._following]
@@ -288,7 +310,7 @@ class Socket(AsyncWebsocketConsumer):
             self._following[reply] = here
         return ops, cursors
 
-    async def _tell(self) -> None:
+    def _tell(self) -> None:
         """How running replies go where no text says so, the database away or not."""
         assert self._page is not None
         ops = []
@@ -299,7 +321,7 @@ class Socket(AsyncWebsocketConsumer):
                 ops.append(changes.around(self._shown[reply.uuid], self._page, followed))
                 self._told[reply.uuid] = state
         if ops:
-            await self._send_frame({"ops": ops})
+            self._send_frame({"ops": ops})
 
     def _ask(self, ended: list[LiveReply]) -> None:
         """For everything that changed beside the running text, by the ordinary rendering."""
@@ -332,7 +354,7 @@ class Socket(AsyncWebsocketConsumer):
             await self.close(GONE)
             return
         if found.ops:
-            await self._send_frame({"ops": found.ops})
+            self._send_frame({"ops": found.ops})
         self._page = found.page
         gone = [r for r in self._following if found.is_all and r.uuid not in found.afresh]
         for reply in {*question.ended, *gone}:
@@ -357,12 +379,16 @@ class Socket(AsyncWebsocketConsumer):
             self._question.answer.cancel()
             self._question = None
 
-    async def _send_frame(self, content: dict[str, Any]) -> None:
+    def _send_frame(self, content: dict[str, Any]) -> None:
         self._n += 1
         encoded = msgspec.json.encode({"n": self._n, **content})
         self._sent.append((self._n, len(encoded), time.monotonic()))
         self._unacked_bytes += len(encoded)
-        await self.send(encoded.decode())
+        self._write(encoded)
+
+    def _write_later(self, encoded: bytes) -> None:
+        self._unwritten.append(encoded)
+        self._poke()
 
     def _leave_all(self) -> None:
         for reply in list(self._following):

@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,12 +38,6 @@ class Position(NamedTuple):
     text: int = 0
 
 
-@dataclass
-class _Flush:
-    number: int
-    ops: list[Op]
-
-
 class LiveReply:
     """One running reply: `wakes` are its watchers', `is_done` says that the row is final."""
 
@@ -62,7 +55,7 @@ class LiveReply:
         self._flush = 0
         self._not_before = 0.0  # monotonic: the next flush
         self._is_rendering = False  # in a thread; the blocks are not to be read meanwhile
-        self._recent: deque[_Flush] = deque(maxlen=REMEMBERED_FLUSHES)
+        self._recent: deque[list[Op]] = deque(maxlen=REMEMBERED_FLUSHES)  # of each flush
         self.task = asyncio.get_running_loop().create_task(
             self._follow(message), context=contextvars.Context(), name=f"watch {generation}"
         )
@@ -75,9 +68,11 @@ class LiveReply:
             return [], position
         here = Position(self._flush, self._reasoning.length, self._text.length)
         missed = self._flush - position.flush
+        if position.flush >= 0 and missed == 1:
+            return self._recent[-1], here
         if position.flush >= 0 and missed <= len(self._recent):
             recent = list(self._recent)[-missed:]
-            return [op for flush in recent for op in flush.ops], here
+            return [op for ops in recent for op in ops], here
         # The last render may have changed any block, so whoever missed it gets them all.
         known = Position() if self.is_done else position
         ops = self._ops("rb", self._reasoning.since(known.reasoning))
@@ -187,7 +182,7 @@ class LiveReply:
     def _publish(self, ops: list[Op]) -> None:
         if ops:
             self._flush += 1
-            self._recent.append(_Flush(self._flush, ops))
+            self._recent.append(ops)
             self._wake()
 
     def _wake(self) -> None:
