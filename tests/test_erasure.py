@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.models import Session
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import timezone
@@ -38,6 +37,7 @@ from chat.models.budgets import Weight
 from chat.models.calls import CallEnd
 from chat.models.conversations import Held
 from chat.models.read_log import Seen
+from chat.sessions import Session
 from tests.rows import answer, ask, claim, finish, fresh, person
 from tests.script import Hang, Reasoning, usage_of
 from tests.services import PostgreSQL

@@ -29,6 +29,7 @@ from .read_log import ReadLog
 from .retention import Purge, Retention
 from .revisions import Revision
 from .second_factors import RecoveryCode, SecondFactor
+from .sessions import Session
 from .tallies import Tally
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Scale",
     "Score",
     "SecondFactor",
+    "Session",
     "Tally",
     "User",
 ]

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.models import Session as SessionRow
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -23,6 +22,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 from chat.models import User
 from chat.replies.database import in_database
+from chat.sessions import Session as SessionRow
 from chat.sessions import SessionStore
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from chat.models import Charge, Command, Erasure, LoginAttempt, Purge
+from chat.models.sessions import forget_over
 
 from .database import in_database
 
@@ -31,6 +32,7 @@ async def _undisturbed(chore: Callable[[], Awaitable[None]]) -> None:
 async def _forget() -> None:
     await in_database(Command.forget_old)()
     await in_database(LoginAttempt.forget_old)()
+    await in_database(forget_over)()
 
 
 async def _purge() -> None:
