@@ -17,6 +17,7 @@ from chat.models import (
     User,
 )
 from chat.models import IdentityProvider as Row
+from chat.upstream import oidc
 from tests.identity_provider import CLIENT_ID, SECRET, IdentityProvider
 from tests.server import PASSWORD
 
@@ -190,6 +191,29 @@ def test_an_answer_that_does_not_fit_what_was_sent_opens_nothing(
     assert not is_in(client)
 
 
+@pytest.mark.parametrize(
+    ("language", "turned_back", "uncertain"),
+    [
+        ("en", "or you turned back there", "Work did not say for certain who you are"),
+        ("ru", "или вы сами передумали", "Work не подтвердил достоверно, кто вы"),
+    ],
+)
+def test_who_turned_back_there_reads_so(
+    client, owner, provider, row, language, turned_back, uncertain
+):
+    """Not that the provider could not tell who they are, which is for an answer that doesn't fit."""
+
+    def said(**spoilt):
+        way = provider.authorize(sent(client), **ANN) | spoilt
+        back = client.get("/login/with/office/back/", way, HTTP_ACCEPT_LANGUAGE=language)
+        return back.content.decode()
+
+    declined, forged = said(error="access_denied"), said(state="another")
+    assert turned_back in declined
+    assert uncertain not in declined
+    assert uncertain in forged
+
+
 def test_an_answer_serves_once_and_in_its_own_browser_alone(client, owner, provider, row):
     way = provider.authorize(sent(client), **ANN)
     thief = Client()
@@ -264,6 +288,13 @@ def test_a_provider_that_is_away_is_said_to_be(client, owner, provider, row):
     answer = client.get("/login/with/office/")
     assert answer.status_code == 503
     assert answer["Retry-After"]
+    assert b"Work doesn&#x27;t answer." in answer.content
+
+
+async def test_the_log_is_told_why_it_could_not_be_asked():
+    relation = oidc.Relation("http://127.0.0.1:9", CLIENT_ID, allow_private=True)
+    with pytest.raises(oidc.Unreachable, match="configuration: refused"):
+        await oidc.discover(relation)
 
 
 def test_inside_addresses_are_reached_only_if_the_owner_allowed_it(client, owner, provider, row):
@@ -365,7 +396,9 @@ def test_somebody_who_is_switched_off_stays_out(client, owner, provider, row):
     log_in(client, provider)
     User.objects.filter(username="Ann").update(is_active=False)
     again = Client()
-    assert log_in(again, provider).status_code == 403
+    answer = log_in(again, provider)
+    assert answer.status_code == 403
+    assert b"Your account here is switched off." in answer.content
     assert not is_in(again)
 
 
@@ -421,8 +454,26 @@ def test_what_is_somebody_elses_is_not_connected(owner, ann, provider, row):
     log_in(Client(), provider)
     client = browser(ann)
     client.post("/settings/connect/office/", {"password": PASSWORD})
-    assert log_in(client, provider).status_code == 403
+    answer = log_in(client, provider)
+    assert answer.status_code == 403
+    assert b"opens another account here already" in answer.content
     assert Identity.objects.get().user != ann
+
+
+def test_the_settings_call_it_by_its_name_and_offer_only_what_is_not_connected(
+    owner, ann, provider, row
+):
+    client = browser(ann)
+    offer = 'href="/settings/connect/office/"'
+    assert offer in client.get("/settings/").content.decode()
+    row.connect(ANN, ann)
+    page = client.get("/settings/").content.decode()
+    assert offer not in page
+    assert "Disconnect Work" in page
+    Row.objects.update(name="Elsewhere", enabled=False)
+    assert "Disconnect Elsewhere" in client.get("/settings/").content.decode()
+    Row.objects.all().delete()
+    assert f"Disconnect {provider.issuer}" in client.get("/settings/").content.decode()
 
 
 def test_only_ones_own_is_disconnected_and_never_the_last_way_in(owner, ann, provider, row):

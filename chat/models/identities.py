@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from . import secrets
@@ -18,6 +19,14 @@ ENVIRONMENT_SLUG = "sso"
 
 class NotLetIn(Exception):
     """The provider knows them; this installation doesn't, or not this kind."""
+
+
+class SwitchedOff(NotLetIn):
+    """They had an account here, which may not be used."""
+
+
+class ConnectedOtherwise(NotLetIn):
+    """It opens another account here than the one that it was to be connected to."""
 
 
 class IdentityProvider(models.Model):
@@ -122,7 +131,7 @@ class IdentityProvider(models.Model):
         identity = known.select_related("user").first()
         if identity is not None:
             if not identity.user.is_active:
-                raise NotLetIn("the account is switched off")
+                raise SwitchedOff("the account is switched off")
             known.update(used_at=timezone.now())
             return identity.user
         if invitation is not None:
@@ -142,7 +151,7 @@ class IdentityProvider(models.Model):
             issuer=self.issuer, subject=claims["sub"], defaults={"user": user}
         )
         if identity.user_id != user.pk:
-            raise NotLetIn("it is connected to another account")
+            raise ConnectedOtherwise("it is connected to another account")
 
     def _create(self, claims: dict[str, Any]) -> User:
         user = User(username=_free_name(claims), email=confirmed_email(claims))
@@ -165,6 +174,12 @@ class Identity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} at {self.issuer}"
+
+    @cached_property
+    def provider_name(self) -> str:
+        """As on its button; the issuer once there is none."""
+        row = IdentityProvider.objects.filter(issuer=self.issuer).first()
+        return row.name if row else self.issuer
 
 
 def confirmed_email(claims: dict[str, Any]) -> str:

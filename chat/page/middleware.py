@@ -106,15 +106,16 @@ def refuse(
     sentence: str,
     retry_after_s: int | None = None,
     advice: str = "",
+    title: str = "",
 ) -> HttpResponse:
-    """A sentence that htmx puts where alerts go, and a page without htmx."""
+    """A sentence that htmx puts where alerts go, and a page without htmx, with a title if it has one."""
     if getattr(request, "htmx", False):
         context = {"alert": sentence, "advice": advice}
         response = render(request, "_alert.html", context, status=status)
         response["HX-Retarget"] = "#composer-alert"
         response["HX-Reswap"] = "innerHTML"
     else:
-        context = {"title": sentence, "sentence": sentence, "status": status}
+        context = {"title": title or sentence, "sentence": sentence, "status": status}
         response = render(request, "error.html", context, status=status)
     if retry_after_s is not None:
         response["Retry-After"] = str(retry_after_s)

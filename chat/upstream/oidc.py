@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from chat.upstream.transport import TRANSPORT_ERRORS, open_client
+from chat.upstream.transport import TRANSPORT_ERRORS, open_client, translate
 
 WITHIN_S = 15.0
 CONNECT_S = 5.0
@@ -37,6 +37,10 @@ class SignOnError(Exception):
 
 class Unreachable(SignOnError):
     """The provider could not be asked."""
+
+
+class TurnedBack(SignOnError):
+    """They, or the provider, would not have it (RFC 6749, section 4.1.2.1: access_denied)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ async def claims(
     if not hmac.compare_digest(answer.get("state", "").encode(), asked.state.encode()):
         raise SignOnError("the state is not the one that was sent")
     if "error" in answer:
-        raise SignOnError(f"the provider said {answer['error'][:100]!r}")
+        kind = TurnedBack if answer["error"] == "access_denied" else SignOnError
+        raise kind(f"the provider said {answer['error'][:100]!r}")
     async with _Asking(relation) as asking:
         metadata = await asking.metadata()
         if (metadata.names_itself or "iss" in answer) and answer.get("iss") != relation.issuer:
@@ -235,7 +240,7 @@ class _Asking:
                 body = await _bounded(response)
         # A ValueError (IDNA's are) is a host name that can't be.
         except (*TRANSPORT_ERRORS, ValueError) as exc:
-            raise Unreachable(f"{urlsplit(url).path}: {type(exc).__name__}") from exc
+            raise Unreachable(f"{urlsplit(url).path}: {translate(exc).reason}") from exc
         if response.status_code != 200:
             raise SignOnError(f"{urlsplit(url).path} answered {response.status_code}")
         try:

@@ -144,6 +144,8 @@ def settings(request: HttpRequest) -> HttpResponse:
         _keep(response, THEME_COOKIE, person.theme)
         _keep(response, installation.LANGUAGE_COOKIE_NAME, person.language)
         return response
+    identities = request.user.identities.all()
+    connected = [identity.issuer for identity in identities]
     context = {
         "form": form,
         "offers": offers(request.user),
@@ -153,8 +155,8 @@ def settings(request: HttpRequest) -> HttpResponse:
         "kept": retention.rule_of(request.user),
         "is_held": Hold.objects.standing().filter(person=request.user).exists(),
         "limits": limits.levels(request.user),
-        "identities": request.user.identities.all(),
-        "providers": IdentityProvider.objects.filter(enabled=True),
+        "identities": identities,
+        "providers": IdentityProvider.objects.filter(enabled=True).exclude(issuer__in=connected),
         "has_second_factor": SecondFactor.of(request.user) is not None,
     }
     return render(request, "settings.html", context, status=422 if form.errors else 200)

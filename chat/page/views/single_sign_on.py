@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from chat.entrance import By, enter
 from chat.models import AccountPolicy, IdentityProvider, Invitation, User
-from chat.models.identities import NotLetIn
+from chat.models.identities import ConnectedOtherwise, NotLetIn, SwitchedOff
 from chat.models.invitations import InvitationGone
 from chat.models.secrets import Unsealable
 from chat.security import note
@@ -161,12 +161,32 @@ def _failed(request: HttpRequest, provider: IdentityProvider, exc: Exception) ->
     note("sso_failed", level=logging.WARNING, provider=provider.slug, why=str(exc))
     if isinstance(exc, oidc.Unreachable):
         sentence = _("%(name)s doesn't answer. Try again later, or use another way to log in.")
-        return refuse(request, 503, sentence % {"name": provider.name}, 30)
-    sentence = _("%(name)s did not say for certain who you are. Try to log in again.")
-    return refuse(request, 403, sentence % {"name": provider.name})
+        return _refused(request, provider, 503, sentence, 30)
+    if isinstance(exc, oidc.TurnedBack):
+        sentence = _("%(name)s did not let you through, or you turned back there.")
+    else:
+        sentence = _("%(name)s did not say for certain who you are. Try to log in again.")
+    return _refused(request, provider, 403, sentence)
 
 
 def _not_let_in(request: HttpRequest, provider: IdentityProvider, exc: Exception) -> HttpResponse:
     note("sso_refused", level=logging.WARNING, provider=provider.slug, why=str(exc))
-    sentence = _("Your account at %(name)s is not let in here. Ask whoever runs this Potok.")
-    return refuse(request, 403, sentence % {"name": provider.name})
+    if isinstance(exc, SwitchedOff):
+        sentence = _("Your account here is switched off. Ask whoever runs this Potok.")
+    elif isinstance(exc, ConnectedOtherwise):
+        sentence = _("Your account at %(name)s opens another account here already.")
+    else:
+        sentence = _("Your account at %(name)s is not let in here. Ask whoever runs this Potok.")
+    return _refused(request, provider, 403, sentence)
+
+
+def _refused(
+    request: HttpRequest,
+    provider: IdentityProvider,
+    status: int,
+    sentence: str,
+    retry_after_s: int | None = None,
+) -> HttpResponse:
+    title = _("Not connected") if request.user.is_authenticated else _("Not logged in")
+    sentence %= {"name": provider.name}
+    return refuse(request, status, sentence, retry_after_s, title=title)
