@@ -1,14 +1,15 @@
 """Every screen of a reader's, dialog and state, by the steps that lead to it.
 
 For whatever has to hold on all of them, and to be photographed. The server is one with the demo
-gateway, the reader somebody with a conversation that has reasoning and a word of SOUGHT.
+gateway and what `open_doors` puts there, the reader somebody with a conversation that has reasoning
+and a word of SOUGHT.
 """
 
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.server import PASSWORD
+from tests.server import PASSWORD, Server
 
 Screen = Callable[[Page], None]
 SAYS = {
@@ -26,6 +27,9 @@ SAYS = {
     },
 }
 SOUGHT = {"en": "ice", "ru": "лёд"}
+STEPPER = "stepper"  # who has a two-step login
+INVITATION = "a-link-that-is-no-secret"
+DOORS = f"from tests import doors; doors.{{}}({STEPPER!r}, {PASSWORD!r}, {INVITATION!r})"
 ENDED = "article:last-child:not([data-status=queued], [data-status=streaming])"
 
 
@@ -288,6 +292,73 @@ def second_factor_draft(page: Page) -> None:
         page.locator(".qr").wait_for()
 
 
+def of_the_reply(command: str) -> Screen:
+    """What its button opens, for whoever has no JavaScript."""
+
+    def open_(page: Page) -> None:
+        conversation(page)
+        reply = page.locator("[data-role=assistant]").last.get_attribute("data-message")
+        page.goto(f"/m/{reply}/{command}/")
+
+    open_.__name__ = f"page_of_{command}"
+    return open_
+
+
+def of_the_conversation(command: str) -> Screen:
+    def open_(page: Page) -> None:
+        conversation(page)
+        page.goto(f"{page.url}{command}/")
+
+    open_.__name__ = f"page_of_conversation_{command}"
+    return open_
+
+
+# --- ways in --------------------------------------------------------------------------------------
+
+
+def open_doors(server: Server) -> None:
+    """Somebody with a two-step login, a link that invites, a provider."""
+    server.manage("shell", "-v0", "-c", DOORS.format("open_"))
+
+
+def close_doors(server: Server) -> None:
+    server.manage("shell", "-v0", "-c", DOORS.format("close"))
+
+
+def login(page: Page) -> None:
+    page.context.clear_cookies()
+    page.goto("/login/")
+
+
+def login_code(page: Page) -> None:
+    login(page)
+    page.locator("[name=username]").fill(STEPPER)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("main form button").first.click()
+    page.locator("[name=code]").wait_for()
+
+
+def recovery_code(page: Page) -> None:
+    login_code(page)
+    page.goto("/login/code/?recovery")
+
+
+def invitation(page: Page) -> None:
+    login(page)
+    page.goto(f"/signup/?invitation={INVITATION}")
+
+
+def connect(page: Page) -> None:
+    page.goto("/settings/connect/office/")
+
+
+def connect_ready(page: Page) -> None:
+    connect(page)
+    page.locator("main [name=password]").fill(PASSWORD)
+    page.locator("main form button").click()
+    page.locator("main a[href='/login/with/office/']").wait_for()
+
+
 CHAT: list[Screen] = [
     *(home, conversation, reasoning, drawer, account_menu, conversation_menu, renaming),
     *(rename_dialog, editing, editing_a_reply, rating, deleting, another_model),
@@ -310,5 +381,10 @@ OTHERS: list[Screen] = [
     at("/c/nothing/"),
     at("/admin/"),
 ]
-SCREENS = [*CHAT, *REPLIES, *HAPPENINGS, *OTHERS]
+PLAIN: list[Screen] = [
+    *map(of_the_reply, ("edit", "regenerate", "delete", "feedback")),
+    *map(of_the_conversation, ("delete", "parameters")),
+]
+DOORWAYS: list[Screen] = [login, login_code, recovery_code, invitation, connect, connect_ready]
+SCREENS = [*CHAT, *REPLIES, *HAPPENINGS, *OTHERS, *PLAIN, *DOORWAYS]
 ALLOWED = "status of 40[34]|status of 422|Error Code 422|ERR_INTERNET_DISCONNECTED|^htmx:"

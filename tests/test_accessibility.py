@@ -4,20 +4,26 @@ tests/vendor/axe-core is Deque's checker as published (MPL 2.0), for these tests
 """
 
 import hashlib
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
+from django.urls import resolve
 from playwright.sync_api import Page
 
+from tests.access import ADDRESSES
 from tests.screens import (
     ALLOWED,
     SCREENS,
     account_menu,
     at,
+    close_doors,
     conversation,
     conversation_menu,
     drawer,
     home,
     live,
+    open_doors,
 )
 from tests.script import chunk
 from tests.server import ROOT, Client
@@ -29,6 +35,36 @@ RUN = """async () => {
   return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
     `${id}: ${target.join(" ")}: ${failureSummary}`))
 }"""
+# Which address each page of the table of tests/access.py is looked at by: its screen's name.
+PAGES = {
+    "home": "home",
+    "setup": "",  # by a test of its own, as there is such a page once
+    "signup": "invitation",
+    "login": "login",
+    "login_code": "login_code",
+    "password": "password",
+    "settings": "settings",
+    "sessions": "settings_sessions",
+    "delete_conversations": "settings_delete-conversations",
+    "delete_account": "settings_delete-account",
+    "second_factor": "settings_second-factor",
+    "passkeys": "settings_passkeys",
+    "sso_connect": "connect",
+    "parameters": "parameters",
+    "conversation": "conversation",
+    "delete": "page_of_conversation_delete",
+    "conversation_parameters": "page_of_conversation_parameters",
+    "regenerate": "page_of_regenerate",
+    "edit": "page_of_edit",
+    "delete_message": "page_of_delete",
+    "feedback": "page_of_feedback",
+    "models": "models",
+    "search": "search",
+}
+# Answers to a GET that are no page.
+NO_PAGES = set(
+    "sso sso_back own_data conversations export text picture manifest healthz readyz metrics".split()
+)
 TEXT = """Some `code` and a [link](https://example.org).
 
 ```python
@@ -55,12 +91,14 @@ def flaws(page: Page) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reader(shared_server, shared_owner, shared_gateway) -> Client:
+def reader(shared_server, shared_owner, shared_gateway) -> Iterator[Client]:
     """Somebody with one conversation that has all that a reply may hold."""
     client = shared_server.add_user("reader")
     shared_gateway.reply(chunk({"reasoning_content": "Let me think."}), TEXT)
     client.wait_for_reply(client.send("Show me ice and everything else"), "complete")
-    return client
+    open_doors(shared_server)
+    yield client
+    close_doors(shared_server)
 
 
 @pytest.mark.parametrize("width", [1440, 360])
@@ -76,18 +114,37 @@ def test_5_13_axe_finds_nothing(server, reader, open_page, complaints, screen, w
     complaints[0].allow(ALLOWED)
     page.add_init_script(path=AXE)
     screen(page)
+    if names := [name for name, shown in PAGES.items() if shown == screen.__name__]:
+        assert [resolve(urlsplit(page.url).path).url_name] == names
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert flaws(page) == [], scheme
 
 
-@pytest.mark.parametrize("path", ["/login/", "/signup/", "/nothing/"])
-def test_5_13_axe_finds_nothing_for_a_visitor(server, open_page, complaints, path):
+def test_5_13_axe_finds_nothing_for_a_visitor_who_is_lost(server, open_page, complaints):
     page = open_page(server.visitor())
     complaints[0].allow(ALLOWED)
     page.add_init_script(path=AXE)
-    page.goto(path)
+    page.goto("/nothing/")
     assert flaws(page) == []
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_5_13_axe_finds_nothing_at_the_first_visit(fresh_server, open_page, width):
+    page = open_page(fresh_server.visitor(), viewport={"width": width, "height": 800})
+    page.add_init_script(path=AXE)
+    page.goto("/")
+    assert resolve(urlsplit(page.url).path).url_name == "setup"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert flaws(page) == [], scheme
+
+
+def test_5_13_every_page_is_among_the_screens():
+    """Whoever adds an address with a page adds the screen that axe looks at."""
+    answers_a_get = {name for name, address in ADDRESSES.items() if address.get != 405}
+    assert answers_a_get - NO_PAGES == set(PAGES)
+    assert set(PAGES.values()) - {""} <= {screen.__name__ for screen in SCREENS}
 
 
 def test_5_13_axe_would_find_what_is_wrong(server, reader, open_page):

@@ -1,11 +1,12 @@
 """The page in its reader's language, with its numbers, and text that runs from the right."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.screens import ALLOWED, SCREENS, live
+from tests.screens import ALLOWED, SCREENS, close_doors, live, open_doors
 from tests.script import Reasoning, usage_of
 from tests.server import Client
 
@@ -14,12 +15,12 @@ COMPLETE = f"{REPLY}[data-status=complete]"
 # What has no Russian: names, keys, formats, languages in their own words.
 NAMES = set(
     "Potok Demo Enter Shift Ctrl Esc JSON CSV OpenAI OPENAI_API_KEY English reader_ru Top"
-    " Aegis FAS Google Authenticator QR- PIN- http https localhost".split()
+    " Aegis FAS Google Authenticator QR- PIN- http https localhost Work stepper".split()
 )
 # Everything that is read or heard, but what a person or a model wrote, keys and code.
 SAID = r"""() => {
   const others = "script, style, noscript, kbd, code, pre, math, datalist, [dir=ltr], .words, .prose," +
-    " .said, #listed a, #title, .quoted, .undo strong, [name=time_zone], [role=option]," +
+    " .said, #listed a, #title, .quoted, .undo strong, [name=time_zone], [name=place], [role=option]," +
     " #account .name, .account-button .name, .edit textarea, .usage span[dir]"
   const said = []
   const look = (root) => {
@@ -44,11 +45,13 @@ SAID = r"""() => {
 
 
 @pytest.fixture(scope="module")
-def reader(shared_server, shared_owner, shared_gateway) -> Client:
+def reader(shared_server, shared_owner, shared_gateway) -> Iterator[Client]:
     client = shared_server.add_user("reader_ru")
     shared_gateway.reply(Reasoning("Думаю."), "Вот.")
     client.wait_for_reply(client.send("Всё сразу, и лёд"), "complete")
-    return client
+    open_doors(shared_server)
+    yield client
+    close_doors(shared_server)
 
 
 def foreign(page: Page) -> list[str]:

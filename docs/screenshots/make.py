@@ -113,10 +113,12 @@ def from_the_right(page: Page) -> None:
 
 
 # Everywhere: three sizes, light and dark, both languages. Twice: each by turns, wide and narrow.
+# At each turn: how one comes in, which is what a newcomer sees first.
 EVERYWHERE: list[Screen] = [screens.home, code]
 TWICE: list[Screen] = [table, maths, from_the_right] + [
     each for each in screens.SCREENS if each not in (screens.home, screens.drawer)
 ]
+EACH_TURN = set("login login_code invitation settings settings_passkeys settings_sessions".split())
 TURNS = [
     ("desktop", "light", "en"),
     ("phone", "dark", "ru"),
@@ -137,7 +139,8 @@ def shots() -> Iterator[Shot]:
                 for language in QUESTIONS:
                     yield _shot(screen, size, scheme, language)
     for turn, screen in enumerate(TWICE):
-        for size, scheme, language in (TURNS * 2)[turn * 2 % len(TURNS) :][:2]:
+        count = len(TURNS) if screen.__name__ in EACH_TURN else 2
+        for size, scheme, language in (TURNS * 2)[turn * 2 % len(TURNS) :][:count]:
             yield _shot(screen, size, scheme, language)
 
 
@@ -318,6 +321,7 @@ def main(wanted: list[str]) -> None:
         browser = chromium.launch(playwright, executable)
         try:
             first_visit(browser, server)
+            screens.open_doors(server)
             people = {language: settle(server, language) for language in QUESTIONS}
             for name, screen, size, scheme, language in filter(lambda s: is_wanted(s[0]), shots()):
                 person = people[language]
