@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import hypothesis
@@ -116,6 +117,17 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
         return
     path = request.getfixturevalue("tmp_path_factory").mktemp("database") / "test.sqlite3"
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(path)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL drops no database while threads of ours keep a connection to it."""
+    yield
+    if IS_SCALED:
+        from tests import rows
+
+        with django_db_blocker.unblock():
+            rows.break_lines()
 
 
 # --- a scripted gateway and servers ----------------------------------------------------------

@@ -188,6 +188,16 @@ def queries_of(run: Callable[[], object]) -> int:
     return len(captured)
 
 
+def break_lines() -> int:
+    """End every other connection to this PostgreSQL database: how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
+
+
 def wait_no_longer_than(ms: int) -> None:
     """For whoever holds the database; on this thread's connection."""
     names = {"sqlite": "PRAGMA busy_timeout =", "postgresql": "SET lock_timeout ="}
