@@ -35,6 +35,7 @@ from chat.models import (
 from chat.models.calls import CallEnd
 from chat.models.generations import Checkpoint, Outcome
 from chat.models.people import ROLES
+from tests.people import browser
 
 pytestmark = pytest.mark.django_db
 
@@ -129,12 +130,6 @@ def answer(reply, text, outcome=Outcome("complete", "stop"), currency="", **usag
     assert Generation.finish(generation.pk, generation.fence, outcome, end)
     reply.refresh_from_db()
     return reply
-
-
-def browser(person):
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def address(name, *args):

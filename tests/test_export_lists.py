@@ -6,27 +6,20 @@ import json
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 
 from chat.admin.export import BATCH
 from chat.models import Call, Conversation, Feedback, Gateway, Generation, ReadLog, User
 from chat.models.calls import CallEnd
 from chat.rendering.export import MESSAGES_AT_ONCE, as_json
-from tests import rows
+from tests import people, rows
 
 pytestmark = pytest.mark.django_db
 NANO = 1_000_000_000
 
 
 def browser(role):
-    person, is_new = User.objects.get_or_create(username=f"zz-{role}", is_superuser=role == "owner")
-    if is_new:
-        person.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(person)
-    return client
+    return people.browser(people.of_role(role, f"zz-{role}"))
 
 
 def exported(client, model, form, **query):

@@ -19,6 +19,7 @@ from chat.models.calls import CallEnd
 from chat.models.people import ROLES
 from chat.rendering.export import as_json
 from tests import rows
+from tests.people import browser
 from tests.script import usage_of
 
 pytestmark = pytest.mark.django_db
@@ -41,12 +42,6 @@ def person(role):
     user = User.objects.create_user(role, password="a-long-password-1")
     user.groups.add(Group.objects.get(name=role))
     return user
-
-
-def browser(user):
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

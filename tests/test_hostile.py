@@ -8,6 +8,7 @@ from django.contrib.admin import site
 from django.test import Client
 
 from chat.models import User
+from tests.people import browser
 from tests.rows import answer, ask
 from tests.test_views import ADDRESSES
 
@@ -51,9 +52,7 @@ def owner():
 
 @pytest.fixture
 def client(owner):
-    client = Client()
-    client.force_login(owner)
-    return client
+    return browser(owner)
 
 
 def fields(payload: str, names: list[str]) -> str:

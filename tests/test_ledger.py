@@ -11,7 +11,6 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -23,6 +22,7 @@ from chat.models.money import NANO
 from chat.rendering.export import as_json
 from chat.rendering.usage import of_conversation
 from tests import rows
+from tests.people import browser
 
 pytestmark = pytest.mark.django_db
 # Sums of these leave what a float can hold.
@@ -45,9 +45,7 @@ def client(request):
     """An owner's, after a month in which much happened."""
     happen(random.Random(request.param))
     assert Call.objects.filter(currency="RUB", cost_nano__gt=0).exists()
-    client = Client()
-    client.force_login(User.objects.create_superuser("zz-owner"))
-    return client
+    return browser(User.objects.create_superuser("zz-owner"))
 
 
 def happen(chance):

@@ -13,6 +13,7 @@ from chat.models.generations import Outcome
 from chat.rendering import limits
 from chat.rendering.errors import told
 from chat.replies import weights
+from tests.people import browser
 from tests.rows import ask, claim, finish, gateway, person
 
 pytestmark = pytest.mark.django_db
@@ -37,9 +38,7 @@ def ann() -> User:
 
 @pytest.fixture
 def client(ann) -> Client:
-    found = Client()
-    found.force_login(ann)
-    return found
+    return browser(ann)
 
 
 def budget(used: str, limit: str = "1234.56", **facts: object) -> Budget:

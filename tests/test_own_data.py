@@ -6,7 +6,6 @@ import zipfile
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.test import Client
 from django.utils import translation
 
 from chat.models import (
@@ -20,6 +19,7 @@ from chat.models import (
     User,
     search,
 )
+from tests.people import browser
 from tests.rows import answer, ask, claim, fresh, person, queries_of
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +41,7 @@ def ann():
 
 @pytest.fixture
 def client(ann):
-    client = Client()
-    client.force_login(ann)
-    return client
+    return browser(ann)
 
 
 def of_bob():

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -13,7 +12,7 @@ from chat.models import Call, Conversation, Generation, LanguageModel, User
 from chat.models.calls import CallEnd
 from chat.models.language_models import NoAccess, destination
 from chat.models.people import ROLES
-from tests import rows
+from tests import people, rows
 
 pytestmark = pytest.mark.django_db
 NANO = 1_000_000_000
@@ -29,11 +28,7 @@ def in_process(settings, tmp_path):
 
 
 def browser(role):
-    person = User.objects.create_user(f"zz-{role}", is_superuser=role == "owner")
-    person.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(person)
-    return client
+    return people.browser(people.of_role(role, f"zz-{role}"))
 
 
 def used(name, nano, currency="USD", days_ago=0, tokens=30):

@@ -5,14 +5,12 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Call, Conversation, Gateway, LanguageModel, Listed, Price, User
 from chat.models.people import ROLES
-from tests import rows
+from tests import people, rows
 
 pytestmark = pytest.mark.django_db
 
@@ -27,14 +25,7 @@ def in_process(settings, tmp_path):
 
 
 def browser(role):
-    if role == "owner":
-        user = User.create_owner("owner", "a-long-password-1")
-    else:
-        user = User.objects.create_user(role, password="a-long-password-1")
-        user.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(user)
-    return client
+    return people.browser(people.of_role(role, role))
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -12,7 +10,8 @@ from chat.admin import replay
 from chat.models import Call, Generation, Message, ReadLog, Revision
 from chat.models.generations import Outcome
 from chat.rendering.markdown import Growing
-from tests.rows import COMPLETE, ask, claim, finish, fresh, person, save
+from tests.people import browser, of_role
+from tests.rows import COMPLETE, ask, claim, finish, fresh, save
 
 pytestmark = pytest.mark.django_db
 
@@ -195,11 +194,7 @@ def reply():
 
 
 def reviewer():
-    found = person("the-reviewer")
-    found.groups.add(Group.objects.get(name="reviewer"))
-    client = Client()
-    client.force_login(found)
-    return client
+    return browser(of_role("reviewer"))
 
 
 def at(reply, conversation=None):

@@ -27,6 +27,7 @@ from chat.models import (
 )
 from chat.models.calls import CallEnd
 from chat.models.people import ROLES
+from tests import people
 from tests.rows import answer, ask, person, queries_of
 
 pytestmark = pytest.mark.django_db
@@ -51,14 +52,7 @@ def ann():
 
 
 def as_(role):
-    found, is_new = User.objects.get_or_create(username=f"the-{role}")
-    if is_new:
-        found.is_superuser = role == "owner"
-        found.save()
-        found.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(found)
-    return client
+    return people.browser(people.of_role(role))
 
 
 def at(name, *args):

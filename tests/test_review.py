@@ -14,6 +14,7 @@ from django.utils import timezone
 from chat.models import Call, Conversation, Feedback, Picture, ReadLog, User
 from chat.models.calls import CallEnd
 from chat.models.read_log import Seen
+from tests import people
 from tests.rows import answer, ask, gateway, person
 from tests.test_pictures import SECRET, as_url, made
 
@@ -45,11 +46,7 @@ def conversation(ann):
 
 
 def staff(role):
-    found = person(f"the-{role}")
-    found.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(found)
-    return client
+    return people.browser(people.of_role(role))
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import logging
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import Generation, ReadLog, User
+from chat.models import Generation, ReadLog
 from chat.models.people import ROLES
-from tests import rows
+from tests import people, rows
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/chat/generation/"
@@ -26,11 +25,7 @@ def in_process(settings, tmp_path):
 
 
 def browser(role):
-    person = User.objects.create_user(f"a-{role}", is_superuser=role == "owner")
-    person.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(person)
-    return client
+    return people.browser(people.of_role(role, f"a-{role}"))
 
 
 def running(text="Why?"):

@@ -6,11 +6,10 @@ import json
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 
-from chat.models import Scale, Score, User
+from chat.models import Scale, Score
+from tests import people
 from tests.rows import answer, ask
 
 pytestmark = pytest.mark.django_db
@@ -37,11 +36,7 @@ def scales():
 
 
 def as_(role, name=""):
-    found, _ = User.objects.get_or_create(username=name or f"the-{role}")
-    found.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(found)
-    return client
+    return people.browser(people.of_role(role, name))
 
 
 def at(name, *args):

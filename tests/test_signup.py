@@ -13,6 +13,7 @@ from django.utils import timezone
 from chat.models import AccountPolicy, Invitation, User
 from chat.models.invitations import InvitationGone
 from chat.models.logins import SIGN_UPS
+from tests.people import browser
 from tests.server import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -43,12 +44,6 @@ def administrator(owner):
 
 def decide(sign_up, **more):
     AccountPolicy.objects.update_or_create(pk=1, defaults={"sign_up": sign_up, **more})
-
-
-def browser(person):
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def link_of(token):

@@ -19,6 +19,7 @@ from chat.models import (
 from chat.models import IdentityProvider as Row
 from chat.upstream import oidc
 from tests.identity_provider import CLIENT_ID, SECRET, IdentityProvider
+from tests.people import browser
 from tests.server import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -426,12 +427,6 @@ def test_a_name_is_made_of_what_the_provider_says(client, owner, provider, row, 
 @pytest.fixture
 def ann():
     return User.objects.create_user("ann", password=PASSWORD)
-
-
-def browser(person):
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def test_it_is_connected_by_the_password_and_opens_the_account_then(owner, ann, provider, row):

@@ -19,7 +19,7 @@ from chat.models import Call, DayTally, FirstToken, Gateway, Rate, User
 from chat.models.budgets import Weight
 from chat.models.calls import CallEnd
 from chat.models.people import ROLES
-from tests import rows
+from tests import people, rows
 
 pytestmark = pytest.mark.django_db
 USED = {
@@ -43,12 +43,7 @@ def in_process(settings, tmp_path):
 
 
 def browser(role):
-    person, is_new = User.objects.get_or_create(username=f"a-{role}", is_superuser=role == "owner")
-    if is_new and role != "owner":
-        person.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(person)
-    return client
+    return people.browser(people.of_role(role, f"a-{role}"))
 
 
 def noon(days_ago=0):
