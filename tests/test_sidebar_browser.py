@@ -97,6 +97,29 @@ def test_5_11_what_ends_before_the_readers_eyes_is_read(gateway, owner, page, op
     expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(0)
 
 
+@pytest.mark.parametrize("failing", ["no network", "a refusal"])
+def test_5_11_what_could_not_be_said_to_be_read_is_said_again(
+    gateway, owner, page, complaints, failing
+):
+    complaints[0].allow(r"^htmx:|ERR_FAILED|\b503\b|^Failed to load")
+    gate = gateway.gate()
+    gateway.reply("One ", gate, "two")
+    conversation = owner.send("Count to two")
+    live(page, f"/c/{conversation}/")
+
+    def fail(route):
+        route.abort() if failing == "no network" else route.fulfill(status=503)
+
+    page.route("**/read/", fail)
+    end = "requestfinished" if failing == "a refusal" else "requestfailed"
+    with page.expect_event(end, lambda request: request.url.endswith("/read/")):
+        gate.open()
+    expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(1)
+    page.unroute("**/read/")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(0)
+
+
 def test_5_11_a_title_is_written_in_its_place(answered, page, owner, open_page):
     live(page, f"/c/{answered.conversation}/")
     other = open_page(owner)

@@ -61,8 +61,24 @@ function look() {
   const line = current()
   if (document.hidden || !line || !("unread" in line.dataset) || seen === version) return
   seen = version
-  htmx.ajax("POST", `${address}read/`, { source: sidebar, target: "#listed", values: { version } })
+  ask("POST", `${address}read/`, { source: sidebar, target: "#listed", values: { version } })
 }
+
+/** htmx's promise is rejected with nothing where there is no network, which is no defect of the page. */
+async function ask(...what) {
+  try {
+    await htmx.ajax(...what)
+    return true
+  } catch {
+    return false
+  }
+}
+
+// What did not arrive is said again when the reader looks next.
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { successful, pathInfo } = event.detail
+  if (!successful && pathInfo.requestPath.endsWith("/read/")) seen = ""
+})
 
 document.addEventListener("potok:listed", (event) => put(event.detail))
 document.addEventListener("potok:renamed", (event) => {
@@ -98,7 +114,8 @@ sidebar.addEventListener("keydown", (event) => {
 // --- the reader's days ---------------------------------------------------------------------------
 
 async function relist() {
-  await htmx.ajax("GET", "/conversations/", { source: sidebar, target: sidebar, swap: "innerHTML" })
+  const where = { source: sidebar, target: sidebar, swap: "innerHTML" }
+  if (!(await ask("GET", "/conversations/", where))) return
   // It may have been written before what the socket has brought meanwhile.
   if (Number(list().dataset.asOf) < Number(sidebar.dataset.version)) relist()
 }
