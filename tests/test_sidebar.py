@@ -186,6 +186,25 @@ def test_the_running_are_marked_until_they_end():
     assert not is_running()
 
 
+def test_a_question_that_waits_for_a_persons_word_is_not_marked_as_running():
+    stopped = rows.ask()
+    held = [rows.ask(text, stopped.conversation) for text in ("And?", "And then?")]
+    owner = stopped.conversation.owner
+
+    def is_running() -> bool:
+        return sidebar.listing(fresh(owner)).lines[0].conversation.is_running
+
+    rows.answer(stopped, outcome=Outcome("stopped"))
+    assert not is_running()
+    version = fresh(owner).version
+    rows.fresh(held[0]).generation.release()
+    assert is_running()
+    (line,), _gone = sidebar.changed(fresh(owner), version)
+    assert line.conversation.is_running
+    rows.answer(held[0])
+    assert is_running()  # with the next in the queue
+
+
 # --- unread ---
 
 

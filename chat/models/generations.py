@@ -34,6 +34,8 @@ from .pictures import Picture, in_text
 MINUTE = timedelta(minutes=1)
 Status = Message.Status
 Weigh = Callable[[], Weight]
+# Of what is queued: not behind a reply that is still to come, or that ended without being complete.
+_MAY_GO = Q(waits_for=None) | Q(waits_for__status=Status.COMPLETE)
 
 # What each running reply costs five times a second; made of expressions anew it costs ten times that.
 _ADVANCE = """
@@ -157,6 +159,12 @@ class Generation(models.Model):
         if limit and (oldest := last[limit - 1 : limit].first()):
             raise TooManyRequests(max(1, ceil((oldest + MINUTE - now).total_seconds())))
 
+    @classmethod
+    def under_way(cls) -> "models.QuerySet[Generation]":
+        """Those that run, or will without a person's word; of a queue that may go on, its head."""
+        open_ones = cls.objects.filter(status__in=[Status.QUEUED, Status.STREAMING])
+        return open_ones.filter(Q(_MAY_GO) | Q(status=Status.STREAMING))
+
     # --- claiming -----------------------------------------------------------------------------
 
     @classmethod
@@ -203,7 +211,7 @@ class Generation(models.Model):
         )
         ready = (
             cls.objects.filter(status=Status.QUEUED, conversation__deleted_at=None)
-            .filter(Q(waits_for=None) | Q(waits_for__status=Status.COMPLETE))
+            .filter(_MAY_GO)
             .exclude(Exists(running.filter(conversation=OuterRef("conversation"))))
             .exclude(user__in=busy_users.values("user"))
             .exclude(gateway__in=list(full_gateways))
@@ -272,7 +280,7 @@ class Generation(models.Model):
         """Let a held reply go without waiting for the one ahead."""
         self.waits_for = None
         self.save(update_fields=["waits_for"])
-        version = self.conversation.bump()
+        version = self.conversation.bump(sidebar=True)
         Message.objects.filter(pk=self.message_id).update(version=version)
         bells.ring(bells.RUNNERS)
 

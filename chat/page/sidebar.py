@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from chat.models import Conversation, Generation, Message, User
+from chat.models import Conversation, Generation, User
 
 PAGE = 40
 # A page that has missed more than this is given the list anew.
@@ -86,9 +86,7 @@ def _listed(user: User) -> "QuerySet[Conversation]":
 
 
 def _shown(conversations: "QuerySet[Conversation]") -> "QuerySet[Conversation]":
-    busy = Generation.objects.filter(
-        conversation=OuterRef("pk"), status__in=[Message.Status.QUEUED, Message.Status.STREAMING]
-    )
+    busy = Generation.under_way().filter(conversation=OuterRef("pk"))
     return conversations.annotate(is_running=Exists(busy)).only(
         *("uuid", "title", "active_at", "pinned_at", "deleted_at", "owner"),
         *("listed_version", "answered_version", "read_version"),
