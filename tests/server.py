@@ -188,13 +188,14 @@ class Server:
             return connection.execute(query).fetchone()
 
     @contextmanager
-    def without_database(self) -> Iterator[None]:
-        """Somebody else holds it and lets nobody write."""
+    def without_database(self) -> Iterator[Any]:
+        """Somebody else, the given connection, holds it and lets nobody write."""
         path = self.data_dir / "db.sqlite3"
         with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            yield
-            connection.execute("ROLLBACK")
+            yield connection
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def stored(self) -> bytes:
         """All that its data directory holds, the database among it."""
@@ -261,11 +262,11 @@ class Pair(Server):
             return connection.execute(query).fetchone()
 
     @contextmanager
-    def without_database(self) -> Iterator[None]:
-        """Somebody else holds it and lets nobody write."""
+    def without_database(self) -> Iterator[Any]:
+        """Somebody else, the given connection, holds it and lets nobody write."""
         with psycopg.connect(self.env["DATABASE_URL"]) as connection:
             connection.execute("LOCK TABLE chat_generation, chat_message IN EXCLUSIVE MODE")
-            yield
+            yield connection
 
     def stored(self) -> bytes:
         """All that its data directory and every table of its database hold."""

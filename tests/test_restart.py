@@ -193,6 +193,32 @@ def test_a_reply_that_is_whole_and_waits_to_be_saved_is_not_cut_by_the_limit(sta
 
 
 @pytest.mark.one_form
+def test_a_claim_that_is_under_way_as_the_word_comes_is_looked_after(start_server, gateway):
+    server = start_server(POTOK_DRAIN_S="1")
+    owner = server.visitor().set_up()
+    first, second = gateway.gate(), gateway.gate()
+    gateway.reply("One ", first)
+    gateway.reply("Two ", second)
+    conversation = owner.send("Count")
+    first.wait_reached()
+    owner.send("Go on", conversation)
+    reply = owner.export(conversation)["messages"][1]
+    owner.post(f"/m/{reply['id']}/stop/")
+    until(lambda: owner.export(conversation)["messages"][1]["status"] == "stopped", "it stops")
+    with server.without_database() as holder:
+        # Let it go, without a bell; the claim waits for its turn to write.
+        holder.execute("UPDATE chat_generation SET waits_for_id = NULL WHERE status = 'queued'")
+        # A second and a half: the runner looks once a second, and no event says that it waits.
+        time.sleep(1.5)
+        server.signal(signal.SIGTERM)
+        until(lambda: is_draining(server), "the server says that it goes down")
+        holder.execute("COMMIT")
+    assert server.wait(15) == 0
+    newest = "SELECT status, error_kind FROM chat_generation ORDER BY id DESC"
+    assert server.row(newest) == ("interrupted", "restart")
+
+
+@pytest.mark.one_form
 def test_while_it_goes_down_nothing_new_begins(server, owner, gateway):
     gate = gateway.gate()
     gateway.reply("Hello ", gate)
