@@ -465,10 +465,19 @@ def test_the_settings_call_it_by_its_name_and_offer_only_what_is_not_connected(
     page = client.get("/settings/").content.decode()
     assert offer not in page
     assert "Disconnect Work" in page
+    assert "until you log out there as well" in page
     Row.objects.update(name="Elsewhere", enabled=False)
     assert "Disconnect Elsewhere" in client.get("/settings/").content.decode()
     Row.objects.all().delete()
     assert f"Disconnect {provider.issuer}" in client.get("/settings/").content.decode()
+
+
+def test_who_has_no_password_is_offered_no_second_step_of_a_login_by_one(ann, row):
+    offer = 'href="/settings/second-factor/"'
+    assert offer in browser(ann).get("/settings/").content.decode()
+    ann.set_unusable_password()
+    ann.save()
+    assert offer not in browser(ann).get("/settings/").content.decode()
 
 
 def test_only_ones_own_is_disconnected_and_never_the_last_way_in(owner, ann, provider, row):
