@@ -135,14 +135,14 @@ async def roll(r: Round) -> object:
 
 
 async def _end_web(r: Round, server: Server) -> None:
-    closes = {id(tab): len(tab.page.closes) for tab in r.tabs}
+    closes = [(tab, len(tab.page.closes)) for tab in r.tabs]
     probing = asyncio.create_task(_probe_drain(r, server))
     await _end(r, server)
     await probing
     await asyncio.sleep(0.2)
     if not r.has("network"):
-        for tab in r.tabs:
-            codes = {code for _, code in tab.page.closes[closes[id(tab)] :]}
+        for tab, before in closes:
+            codes = {code for _, code in tab.page.closes[before:]}
             if codes - {1012}:
                 r.breaks("D2", f"pages were closed with {codes}, not 1012")
     await come_back(r)
