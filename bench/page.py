@@ -3,7 +3,8 @@
 python -m bench.page
 
 On a machine that does other things meanwhile the time tells of these. What the browser's main thread
-worked in it does not depend on them, so it is told as well, by what it was spent on.
+worked in it does not depend on them, so it is told as well, by what it was spent on. The floor is a
+line of plain text of the same server, seen in the same slowed browser.
 """
 
 import json
@@ -64,13 +65,31 @@ def usable(browser: Browser, server: Server, state: dict) -> float:
     """ms, of a page whose requests nobody counts: that would be work of the slowed thread as well."""
     context = browser.new_context(storage_state=state)
     page = context.new_page()
-    slow_down = {"rate": SLOWER}
-    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", slow_down)
+    slow_down(context, page)
     page.goto(f"{server.url}/", wait_until="load")
     page.wait_for_selector("body[data-connection=live]")
     usable_ms = usable_after(page)
     context.close()
     return usable_ms
+
+
+def slow_down(context: BrowserContext, page: Page) -> None:
+    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+
+
+def floor(browser: Browser, server: Server) -> float:
+    """ms until a line of text is seen: what no page of this browser on this machine can be below."""
+    context = browser.new_context()
+    page = context.new_page()
+    slow_down(context, page)
+    page.goto(f"{server.url}/healthz", wait_until="load")
+    seen = """() => new Promise((told) => new PerformanceObserver((list) => {
+        const first = list.getEntriesByName("first-contentful-paint")[0]
+        if (first) told(first.startTime)
+    }).observe({ type: "paint", buffered: true }))"""
+    seen_ms = float(page.evaluate(seen))
+    context.close()
+    return seen_ms
 
 
 def opened(context: BrowserContext, server: Server) -> dict[str, float]:
@@ -157,6 +176,7 @@ def main() -> None:
         try:
             state = log_in(browser, server)
             visits = [visit(browser, server, state) for _ in range(ROUNDS)]
+            floor_ms = median(floor(browser, server) for _ in range(ROUNDS))
             least = min(
                 (traced(browser, server, state) for _ in range(ROUNDS)), key=itemgetter("in all")
             )
@@ -173,6 +193,9 @@ def main() -> None:
     told = ", ".join(f"{name} {ms:.0f}" for name, ms in least.most_common())
     print(f"{least['in all']:8.0f} ms of the main thread's work until then, at full speed: {told}")
     print(f"{usable_ms:8.0f} ms until it can be used, CPU {SLOWER} times slower ({LIMIT_MS})")
+    print(
+        f"{usable_ms / floor_ms:8.1f} times the floor, a line of text seen after {floor_ms:.0f} ms"
+    )
 
 
 if __name__ == "__main__":
