@@ -32,8 +32,10 @@ VENDOR = ROOT / "tests" / "vendor"
 AXE = VENDOR / "axe-core-4.14.1.min.js"
 RUN = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"] })
-  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
-    `${id}: ${target.join(" ")}: ${failureSummary}`))
+  const icons = new Set([...document.querySelectorAll("use")].map((use) => use.getAttribute("href")))
+  const blank = [...icons].filter((icon) => !document.querySelector(`symbol${icon}`))
+  return [...blank.map((icon) => `no such icon: ${icon}`), ...violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`))]
 }"""
 # Which address each page of the table of tests/access.py is looked at by: its screen's name.
 PAGES = {

@@ -45,7 +45,9 @@ def test_a_template_holds_neither_script_nor_style_of_its_own(path):
 
 
 def test_the_sprite_holds_the_icons_that_are_shown_and_no_other():
-    there = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
+    there = set(
+        re.findall(r'<symbol id="icon-([\w-]+)"', (ROOT / "templates/_icons.html").read_text())
+    )
     shown = {
         icon or name
         for path in TEMPLATES
@@ -54,6 +56,14 @@ def test_the_sprite_holds_the_icons_that_are_shown_and_no_other():
         )
     }
     assert there == shown
+
+
+def test_a_page_of_the_admin_that_shows_messages_holds_the_icons():
+    showing = [
+        path for path in ROOT.glob("templates/admin/*.html") if "{% message" in path.read_text()
+    ]
+    assert showing
+    assert [path.name for path in showing if "_icons.html" not in path.read_text()] == []
 
 
 @pytest.mark.parametrize("path", [*STATIC.glob("js/*.js")], ids=lambda path: path.name)

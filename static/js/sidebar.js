@@ -136,5 +136,5 @@ setInterval(() => {
   relist()
 }, 60_000)
 
-document.addEventListener("DOMContentLoaded", tellZone)
+tellZone()
 sidebar.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" })
