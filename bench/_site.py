@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import ceil
 from pathlib import Path
 
 from bench._gateway import Gateway, Stream
@@ -14,6 +15,8 @@ from bench._pages import Page
 from tests.server import ROOT, Client, Server
 
 SLOTS = 400
+# All tabs of a person hear of each change to what is theirs: a hundred of one are nobody's.
+TABS_OF_A_PERSON = 10
 # Streams wait for the bench, which may be slow to have them all.
 PATIENT = {"POTOK_FIRST_BYTE_S": "3600", "POTOK_IDLE_BYTES_S": "3600"}
 
@@ -23,16 +26,23 @@ class Site:
         self.server = server
         self.owner = owner
         self.gateway = gateway
+        self.people = [owner]
 
     async def ask(self, count: int) -> tuple[list[Page], list[Stream]]:
         """So many replies begun, each in a conversation of its own with a page that watches it."""
+        await asyncio.to_thread(self._be_many, ceil(count / TABS_OF_A_PERSON))
         pages = []
         for number in range(count):
-            asked = await asyncio.to_thread(self.owner.send, f"Question {number}", model="bench")
-            pages.append(await Page(self.owner, asked).open())
+            person = self.people[number // TABS_OF_A_PERSON]
+            asked = await asyncio.to_thread(person.send, f"Question {number}", model="bench")
+            pages.append(await Page(person, asked).open())
         streams = await self.gateway.opened(count)
         streams.sort(key=lambda stream: int(stream.question.split()[1]))
         return pages, streams
+
+    def _be_many(self, count: int) -> None:
+        names = [f"reader{number}" for number in range(len(self.people), count)]
+        self.people += self.server.add_users(names)
 
     def keep_server_to_one_core(self) -> None:
         """And the bench to the other, so that the two don't wait for each other."""

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,9 +203,13 @@ class Server:
 
     def add_user(self, username: str) -> "Client":
         """A new ordinary user, logged in."""
-        create = f"User.objects.create_user({username!r}, password={PASSWORD!r})"
-        self.manage("shell", "-v0", "-c", f"from chat.models import User; {create}")
-        return self.visitor().log_in(username)
+        return self.add_users([username])[0]
+
+    def add_users(self, usernames: Sequence[str]) -> list["Client"]:
+        create = f"[User.objects.create_user(n, password={PASSWORD!r}) for n in {list(usernames)}]"
+        if usernames:
+            self.manage("shell", "-v0", "-c", f"from chat.models import User; {create}")
+        return [self.visitor().log_in(username) for username in usernames]
 
     def grow(self, conversation: str, turns: int) -> None:
         """So many questions and answers more in a conversation; see tests.rows.grow."""
