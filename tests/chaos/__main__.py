@@ -133,13 +133,21 @@ async def find_planted(options: argparse.Namespace, chromium: Chromium) -> int:
 
 
 async def broken_by(bug: Known, world: World, seed: int, first: int) -> set[str]:
-    """The promises that break in the first round with the bug that counts."""
+    """The promises that break in the first round in which the bug makes a difference.
+
+    In some it can't: a Stop that stops nothing, of a reply that ends in the same moment.
+    """
+    broken: set[str] | None = None
     for number in range(first, first + TRIES * len(KNOWN), len(KNOWN)):
         r = Round(world, seed, number, (bug.fault,), bug.plant())
         with suppress(NotActed):
             await r.run()
-            return {promise for promise, _ in r.violations}
-    raise NotActed(f"{bug.fault} did not act in {TRIES} rounds")
+            broken = {promise for promise, _ in r.violations}
+            if bug.promise in broken:
+                return broken
+    if broken is None:
+        raise NotActed(f"{bug.fault} did not act in {TRIES} rounds")
+    return broken
 
 
 async def run(r: Round, tally: Tally) -> None:
