@@ -273,7 +273,7 @@ FRAMES: list[str | bytes] = [
     b"\xff\xfe",
     b'{"ack": 1}',
     b"\0" * 100,
-    '{"hello": {"protocol": 2}}',
+    '{"hello": {"protocol": 3}}',
     '{"ops": [["article", "x", 1, null, "<script>"]]}',
     '{"__proto__": {"ack": 1}}',
     '{"type": "websocket.close"}',

@@ -2,6 +2,7 @@
 
 import random
 import re
+from contextlib import suppress
 from html import escape
 from html.parser import HTMLParser
 
@@ -106,6 +107,17 @@ class Element:
         end = "" if self.tag in VOID else f"</{self.tag}>"
         return f"<{self.tag}{self.attributes}>{inner}{end}" if self.tag else inner
 
+    @property
+    def last_words(self) -> "tuple[Element, int]":
+        """Where the last text lies that isn't white space: its parent, and its place in that."""
+        for place, child in reversed([*enumerate(self.children)]):
+            if isinstance(child, Element):
+                with suppress(LookupError):
+                    return child.last_words
+            elif child.strip():
+                return self, place
+        raise LookupError
+
     def find(self, *tags: str) -> "Element":
         for child in self.children:
             if isinstance(child, Element):
@@ -164,6 +176,15 @@ class Page:
                 self.blocks[patch.index : patch.index + 1] = [fresh]
                 continue
             block = self.blocks[patch.index]
+            if patch.kind == "words":
+                parent, place = block.last_words
+                text = parent.children[place]
+                before = text.encode("utf-16-le")[: 2 * patch.at].decode("utf-16-le")
+                seen = text.removeprefix(before)
+                assert seen
+                assert patch.html.startswith(seen) or seen.startswith(patch.html)
+                parent.children[place] = before + max(seen, patch.html, key=len)
+                continue
             if patch.kind == "text":
                 code = block.find("code")
                 assert len(code.text.encode("utf-16-le")) // 2 == patch.at
@@ -432,6 +453,15 @@ def test_text_is_placed_by_utf_16_units() -> None:
     assert growing.grow("x") == [Patch("text", 0, 3, "x")]
 
 
+def test_plain_words_go_behind_the_last_one() -> None:
+    growing = Growing()
+    growing.grow("**A** & 🙂 b")
+    assert growing.grow("c, d ") == [Patch("words", 0, 6, "bc, d")]
+    (patch,) = growing.grow("e")
+    assert (patch.kind, patch.html[-7:]) == ("block", "d e</p>")  # a parser says what a space means
+    assert growing.grow("  ") == []
+
+
 def test_lists_grow_by_item() -> None:
     pieces = ["- a\n", "- b", "c\n", "- d\n  - e\n", "- f\n- g\n", "\nend"]
     items = [["block"], ["item"], ["item"], ["item"], ["item", "item"], ["block"]]
@@ -446,6 +476,8 @@ def test_tables_grow_by_row() -> None:
 @pytest.mark.parametrize(
     ("start", "line"),
     [
+        ("", " word {},"),
+        ("- ", " word {},"),
         ("", "- item **{}**\n"),
         ("", "{}. item\n\n"),
         ("| a | b |\n|---|---|\n", "| {} | *b* |\n"),

@@ -168,6 +168,27 @@ def test_5_1_blocks_that_are_finished_are_not_touched(gateway, page):
     assert block.first.evaluate("e => e.isTheSame")
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_5_1_words_go_behind_the_last_one_and_a_page_that_shows_another_has_all_anew(
+    gateway, page, is_changed
+):
+    gate = gateway.gate()
+    gateway.reply("Some **bold** words 🙂 here", gate, " and", " then", " more.")
+    live(page)
+    ask(page)
+    block = body(page).locator(".block")
+    expect(block).to_have_text("Some bold words 🙂 here")
+    was_there = page.evaluate_handle(
+        "document.querySelector('[data-part=body] .block p').lastChild"
+    )
+    if is_changed:
+        was_there.evaluate("text => { text.data = ' other text ' }")
+    gate.open()
+    page.locator(COMPLETE).wait_for()
+    expect(block).to_have_text("Some bold words 🙂 here and then more.")
+    assert was_there.evaluate("text => text.isConnected") is not is_changed
+
+
 # --- 3: reasoning ---
 
 

@@ -8,7 +8,7 @@ definition that comes later, and `finish` looks after those.
 
 import re
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 from typing import Literal, NamedTuple
 
 from chat.rendering import code
@@ -27,10 +27,11 @@ class Patch(NamedTuple):
     block: block `index` is `html`, replaced or added.
     text: `html` follows in the <code> of block `index`, which holds `at` UTF-16 units before it.
     item: `html` is child `at` of the list, or row `at` of the table's body, in block `index`.
+    words: the last text of block `index` ends in `html`, which begins in it at that UTF-16 unit.
     trim: only the blocks before `index` exist.
     """
 
-    kind: Literal["block", "text", "item", "trim"]
+    kind: Literal["block", "text", "item", "words", "trim"]
     index: int  # type: ignore[assignment]  # hides tuple.index
     at: int
     html: str
@@ -123,9 +124,9 @@ class Growing:
                 return None
             self._add(text)
             patches = self._grow_run(self._mode)
-        elif (html := self._extended(printable(text))) is not None:
+        elif (patches := self._extended(printable(text))) is not None:
             self._add(text)
-            patches = self._extend(printable(text), html)
+            patches += self._bounded()
         else:
             return None
         return self._noted(patches, self.length)
@@ -160,8 +161,8 @@ class Growing:
                 self._shown[patch.index].changed_at = length
         return patches
 
-    def _extended(self, text: str) -> str | None:
-        """The open unit's HTML with plain words behind its last one, as most deltas are.
+    def _extended(self, text: str) -> list[Patch] | None:
+        """Shows plain words behind the last one of the open unit, as most deltas are.
 
         None where only rendering can tell what they are.
         """
@@ -169,23 +170,24 @@ class Growing:
         if not (self._word and _WORDS.fullmatch(word)) or _MAY_LINK.search(word):
             return None
         shown = self._shown[self._open]
-        html = shown.items[-1] if isinstance(self._mode, _Items) else shown.head
-        place = html.rfind(self._word)
-        at = place + len(self._word)
-        if place < 0 or not _ENDS.fullmatch(html, at):
-            return None
-        return html[:at] + text.rstrip(" ") + html[at:]
-
-    def _extend(self, text: str, html: str) -> list[Patch]:
-        """Shows the open unit so, without asking a parser."""
-        shown = self._shown[self._open]
         is_item = isinstance(self._mode, _Items)
-        self._word = (self._word + text).rpartition(" ")[2]
-        if not is_item:
-            shown.head = html
-            return [Patch("block", self._open, 0, html), *self._bounded()]
-        shown.items[-1] = html
-        return [Patch("item", self._open, len(shown.items) - 1, html), *self._bounded()]
+        html = shown.items[-1] if is_item else shown.head
+        place = html.rfind(self._word)
+        end = place + len(self._word)
+        if place < 0 or not _ENDS.fullmatch(html, end):
+            return None
+        known, self._word = self._word, word.rpartition(" ")[2]
+        words = word.rstrip(" ")
+        if words == known:
+            return []
+        longer = html[:place] + words + html[end:]
+        if is_item:
+            shown.items[-1] = longer
+        else:
+            shown.head = longer
+        # Nobody needs the whole paragraph again for a word.
+        before = unescape(html[html.rfind(">", 0, place) + 1 : place])
+        return [Patch("words", self._open, _units(before), words)]
 
     def _grow_block(self) -> list[Patch]:
         """Renders the open block anew, and whatever has begun after it."""

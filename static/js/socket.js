@@ -5,6 +5,7 @@
      ["block", message, part, index, _, html]   the block `index` of a part ("b" text, "rb" reasoning)
      ["text",  message, part, index, at, html]  text for the end of an open code block, at a length
      ["item",  message, part, index, at, html]  row or list item number `at` of a block
+     ["words", message, part, index, at, words] what the last text of a block ends in, from `at` on
      ["trim",  message, part, index]            the part ends before block `index`
      ["shell", message, version, html]          all of a message but its blocks
      ["article", message, version, after, html] a whole message, and which one it follows
@@ -300,6 +301,18 @@ const apply = {
     const item = template.content.querySelector("tr, li")
     if (list.children[at]) renew(list.children[at], item)
     else list.append(item)
+  },
+
+  words(message, part, index, at, words) {
+    const block = el(`m-${message}-${part}-${index}`)
+    if (!block) return false
+    const texts = document.createTreeWalker(block, NodeFilter.SHOW_TEXT)
+    let last = texts.lastChild()
+    while (last && !last.data.trim()) last = texts.previousNode()
+    const seen = last?.data.slice(at)
+    // It begins with a word that is there, by which a page that shows something else is found out.
+    if (!seen || !(words.startsWith(seen) || seen.startsWith(words))) return false
+    last.appendData(words.slice(seen.length))
   },
 
   trim(message, part, index) {

@@ -45,6 +45,16 @@ class Element:
     def by_id(self, id_: str) -> Element | None:
         return self.find(lambda each: each.attributes.get("id") == id_)
 
+    def last_words(self) -> tuple[Element, int] | None:
+        """Where the last text lies that isn't white space: its parent, and its place in that."""
+        for place, child in reversed([*enumerate(self.children)]):
+            if isinstance(child, str):
+                if child.strip():
+                    return self, place
+            elif found := child.last_words():
+                return found
+        return None
+
     @property
     def text(self) -> str:
         return "".join(c if isinstance(c, str) else c.text for c in self.children)
@@ -130,6 +140,13 @@ def parse(html: str) -> Element:
     builder.feed(html)
     builder.close()
     return builder.root
+
+
+def cut(text: str, units: int) -> tuple[str, str]:
+    """The text before and after so many UTF-16 units."""
+    raw = text.encode("utf-16-le", "surrogatepass")
+    before, after = raw[: 2 * units], raw[2 * units :]
+    return before.decode("utf-16-le", "surrogatepass"), after.decode("utf-16-le", "surrogatepass")
 
 
 def utf16(text: str) -> int:

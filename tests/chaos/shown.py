@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.dom import Element, parse, utf16
+from tests.chaos.dom import Element, cut, parse, utf16
 
 Op = list[Any]
 
@@ -84,8 +84,18 @@ class Shown:
             return True
         if length < at:
             return False
-        news = text.encode("utf-16-le")[2 * (length - at) :].decode("utf-16-le", "surrogatepass")
-        code.append(news)
+        code.append(cut(text, length - at)[1])
+        return True
+
+    def words(self, message: str, part: str, index: int, at: int, words: str) -> bool:
+        block = self.block_of(message, part, index)
+        if not block or not (found := block.last_words()):
+            return False
+        parent, place = found
+        before, seen = cut(str(parent.children[place]), at)
+        if not seen or not (words.startswith(seen) or seen.startswith(words)):
+            return False
+        parent.children[place] = before + max(seen, words, key=len)
         return True
 
     def item(self, message: str, part: str, index: int, at: int, html: str) -> bool:
@@ -163,6 +173,7 @@ OPS: dict[str, Callable[..., bool | None]] = {
     "block": Shown.block,
     "text": Shown.text,
     "item": Shown.item,
+    "words": Shown.words,
     "trim": Shown.trim,
     "shell": Shown.shell,
     "article": Shown.put_article,
