@@ -241,7 +241,7 @@ STAFF = {
 }
 for _name, _kind in KINDS.items():
     STAFF |= _kind.pages(_name)
-# These ask a gateway, which isn't there: what they do is in test_gateways_admin.py.
+# These ask a gateway, which isn't there: what they do is in test_gateways_checked.py.
 REACHES_OUT = {"chat_gateway_check", "chat_gateway_list", "chat_gateway_balance"}
 
 

@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.models import Allowance, Budget, User
 from chat.models.people import ROLES
+from tests.administration import address, in_process, people
+from tests.people import browser
 from tests.rows import queries_of
-from tests.test_admin import address, browser, in_process, people
 
 __all__ = ["in_process", "people"]
 pytestmark = pytest.mark.django_db

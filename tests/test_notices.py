@@ -15,9 +15,9 @@ from chat.models import Allowance, Budget, Notice, Price
 from chat.models.budgets import Weight
 from chat.models.notices import WAITS
 from chat.replies import courier
+from tests.charges import USED, begin, budget, claim, end, price, through
 from tests.rows import ask
 from tests.server import free_port
-from tests.test_budgets import USED, begin, budget, claim, end, price, through
 
 __all__ = ["price"]  # a fixture: what a token costs
 pytestmark = pytest.mark.django_db
