@@ -16,7 +16,7 @@ from tests.server import ROOT, Client, Server
 
 SLOTS = 400
 # All tabs of a person hear of each change to what is theirs: a hundred of one are nobody's.
-TABS_OF_A_PERSON = 10
+TABS_OF_A_PERSON = 4
 # Streams wait for the bench, which may be slow to have them all.
 PATIENT = {"POTOK_FIRST_BYTE_S": "3600", "POTOK_IDLE_BYTES_S": "3600"}
 
