@@ -1,7 +1,7 @@
 """Who may what: every address and frame, by the person that asks; and the rows that they ask for.
 
-`ADDRESSES`, `STAFF` and `FRAMES` are the table that tests/test_access.py walks. Whoever adds an
-address says here who may use it.
+`ADDRESSES`, `STAFF` and `FRAMES` are the table that tests/test_access.py walks, and whatever else asks
+every address. Whoever adds an address says here who may use it.
 """
 
 from dataclasses import dataclass
