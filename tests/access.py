@@ -1,7 +1,7 @@
 """Who may what: every address and frame, by the person that asks; and the rows that they ask for.
 
-`ADDRESSES`, `STAFF` and `FRAMES` are the table that tests/test_access.py walks. Whoever adds an
-address says here who may use it.
+`ADDRESSES`, `STAFF` and `FRAMES` are the table that tests/test_access.py walks, and whatever else asks
+every address. Whoever adds an address says here who may use it.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from chat.models import (
 from tests import rows
 
 VERBS = ("GET", "POST")
-# By these is asked by two people only: whoever may most of all, and whoever may nothing.
+# By these three people ask only: whoever may most of all, a member who may nothing, and a visitor.
 OTHER_VERBS = ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
 STRANGERS = ("anonymous", "disabled")
 STAFF_ROLES = {"S": "superuser", "A": "administrator", "R": "reviewer", "N": "analyst"}

@@ -8,9 +8,9 @@ from django.contrib.admin import site
 from django.test import Client
 
 from chat.models import User
+from tests.access import ADDRESSES, World
 from tests.people import browser
 from tests.rows import answer, ask
-from tests.test_views import ADDRESSES
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-password-1"
@@ -64,19 +64,19 @@ def post(client: Client, path: str, body: str):
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_no_character_in_a_form_or_an_address_is_an_error(owner, client, payload):
-    reply = answer(ask("A question"))
-    ids = {"conversation": reply.conversation.uuid, "message": reply.uuid}
+def test_no_character_in_a_form_or_an_address_is_an_error(payload):
+    world, client = World(), Client()
+    owner = world.people["owner"]
+    owner.set_password(PASSWORD)
+    owner.save()
     asked = fields(PAYLOADS[payload], NAMES)
     # What deletes comes last.
-    for name, (address, verbs, kind) in sorted(
-        ADDRESSES.items(), key=lambda each: "delete" in each[0]
-    ):
-        path = address.format(ids.get(kind, ids["conversation"]))
+    for name, at in sorted(ADDRESSES.items(), key=lambda each: "delete" in each[0]):
+        path = at.path.format(**world.ids)
         client.force_login(owner)
         # An exception of a view is raised here.
         codes = [client.get(f"{path}?{asked}").status_code]
-        if "POST" in verbs:
+        if at.post != 405:
             codes += [post(client, f"{path}?{asked}", asked).status_code]
         # A process that is only tested is not ready: 503.
         assert 500 not in codes, name

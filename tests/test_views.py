@@ -1,85 +1,19 @@
-"""Every address, asked by everybody, for everything: who may, and how the rest is refused."""
+"""What is asked of a server: how every address of tests/access.py may be asked, and what it answers.
+
+Who may what is proved by tests/test_access.py.
+"""
 
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.urls import URLPattern
 
-from chat.urls import urlpatterns
+from tests.access import ADDRESSES, OWNED
 from tests.server import Client
 
-CONVERSATION, MESSAGE, OPEN, MEMBER = "conversation", "message", "open", "member"
-CLOSED = "closed"  # not there unless the owner opens it: tests/test_signup.py
-DELETED = "deleted"  # a conversation that may be had back for a while
-# Each address by its name: the verbs that it answers, and what its id is one of.
-ADDRESSES = {
-    "home": ("/", "GET", MEMBER),
-    "setup": ("/setup/", "GET POST", OPEN),
-    "signup": ("/signup/", "GET POST", CLOSED),
-    "login": ("/login/", "GET POST", OPEN),
-    "login_code": ("/login/code/", "GET POST", OPEN),
-    "login_passkey": ("/login/passkey/", "POST", OPEN),
-    "login_passkey_options": ("/login/passkey/options/", "POST", OPEN),
-    "sso": ("/login/with/office/", "GET", OPEN),
-    "sso_back": ("/login/with/office/back/", "GET", OPEN),
-    "logout": ("/logout/", "POST", OPEN),
-    "password": ("/password/", "GET POST", MEMBER),
-    "settings": ("/settings/", "GET POST", MEMBER),
-    "log_out_everywhere": ("/settings/log-out/", "POST", MEMBER),
-    "sessions": ("/settings/sessions/", "GET", MEMBER),
-    "sessions_end": ("/settings/sessions/end-others/", "POST", MEMBER),
-    "session_end": ("/settings/sessions/nothing/end/", "POST", MEMBER),
-    "own_data": ("/settings/data.zip", "GET", MEMBER),
-    "delete_conversations": ("/settings/delete-conversations/", "GET POST", MEMBER),
-    "delete_account": ("/settings/delete-account/", "GET POST", MEMBER),
-    "passkeys": ("/settings/passkeys/", "GET", MEMBER),
-    "passkey_add": ("/settings/passkeys/add/", "POST", MEMBER),
-    "passkey_delete": ("/settings/passkeys/1/delete/", "POST", MEMBER),
-    "sso_connect": ("/settings/connect/office/", "GET POST", MEMBER),
-    "sso_disconnect": ("/settings/identities/1/delete/", "POST", MEMBER),
-    "second_factor": ("/settings/second-factor/", "GET", MEMBER),
-    "second_factor_begin": ("/settings/second-factor/begin/", "POST", MEMBER),
-    "second_factor_confirm": ("/settings/second-factor/confirm/", "POST", MEMBER),
-    "second_factor_codes": ("/settings/second-factor/codes/", "POST", MEMBER),
-    "second_factor_off": ("/settings/second-factor/off/", "POST", MEMBER),
-    "parameters": ("/parameters/", "GET POST", MEMBER),
-    "forecast": ("/forecast/", "POST", MEMBER),
-    "conversation_forecast": ("/c/{}/forecast/", "POST", CONVERSATION),
-    "conversations": ("/conversations/", "GET", MEMBER),
-    "start": ("/messages/", "POST", MEMBER),
-    "conversation": ("/c/{}/", "GET", CONVERSATION),
-    "send": ("/c/{}/messages/", "POST", CONVERSATION),
-    "rename": ("/c/{}/rename/", "POST", CONVERSATION),
-    "pin": ("/c/{}/pin/", "POST", CONVERSATION),
-    "read": ("/c/{}/read/", "POST", CONVERSATION),
-    "delete": ("/c/{}/delete/", "GET POST", CONVERSATION),
-    "restore": ("/c/{}/restore/", "POST", DELETED),
-    "conversation_parameters": ("/c/{}/parameters/", "GET POST", CONVERSATION),
-    "export": ("/c/{}/export.json", "GET", CONVERSATION),
-    "stop": ("/m/{}/stop/", "POST", MESSAGE),
-    "retry": ("/m/{}/retry/", "POST", MESSAGE),
-    "regenerate": ("/m/{}/regenerate/", "GET POST", MESSAGE),
-    "continue": ("/m/{}/continue/", "POST", MESSAGE),
-    "edit": ("/m/{}/edit/", "GET POST", MESSAGE),
-    "delete_message": ("/m/{}/delete/", "GET POST", MESSAGE),
-    "fork": ("/m/{}/fork/", "POST", MESSAGE),
-    "branch": ("/m/{}/branch/", "POST", MESSAGE),
-    "feedback": ("/m/{}/feedback/", "GET POST", MESSAGE),
-    "text": ("/m/{}/text/", "GET", MESSAGE),
-    "picture": ("/m/{}/pictures/1/", "GET", MESSAGE),
-    "models": ("/models/", "GET", MEMBER),
-    "favourite": ("/models/favourite/", "POST", MEMBER),
-    "search": ("/search/", "GET", MEMBER),
-    "manifest": ("/manifest.webmanifest", "GET", OPEN),
-    "healthz": ("/healthz", "GET", OPEN),
-    "readyz": ("/readyz", "GET", OPEN),
-    "metrics": ("/metrics", "GET", OPEN),
-}
-PRIVATE = [name for name, (_, _, kind) in ADDRESSES.items() if kind not in (OPEN, CLOSED)]
-OWNED = [
-    name for name, (_, _, kind) in ADDRESSES.items() if kind in (CONVERSATION, MESSAGE, DELETED)
-]
+OPENED = [name for name, at in ADDRESSES.items() if at.get != 405]
+COMMANDS = [name for name, at in ADDRESSES.items() if at.post != 405]
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 MALFORMED = ["1", "nothing", "%00", "x" * 300, "{}-", "-", "%F0%9F%92%A5"]
 
@@ -89,19 +23,28 @@ class Place:
 
     def __init__(self, owner: Client) -> None:
         self.conversation, self.message = self._ask(owner)
-        self.gone = dict(zip((CONVERSATION, MESSAGE), self._ask(owner), strict=True))
-        self.deleted, _message = self._ask(owner)
-        self.gone[DELETED] = self.conversation
-        for each in (self.gone[CONVERSATION], self.deleted):
+        gone, message_gone = self._ask(owner)
+        deleted, _message = self._ask(owner)
+        for each in (gone, deleted):
             assert owner.post(f"/c/{each}/delete/").status_code == 303
+        self.ids = ids_of(self.conversation, deleted, self.message)
+        # What is not deleted can't be had back.
+        self.gone = ids_of(gone, self.conversation, message_gone)
 
     def _ask(self, owner: Client) -> tuple[str, str]:
         conversation = owner.send("Say hello")
         return conversation, owner.wait_for_reply(conversation, "complete")["id"]
 
-    def address(self, name: str, id: str = "") -> str:  # noqa: A002
-        path, _, kind = ADDRESSES[name]
-        return path.format(id or getattr(self, kind, ""))
+    def address(self, name: str, **ids: str) -> str:
+        return ADDRESSES[name].path.format(**self.ids | ids)
+
+
+def ids_of(conversation: str, deleted: str, message: str) -> dict[str, str]:
+    """For each part of an address; one message is there for all kinds of them, and no other row is."""
+    messages = ("message", "question", "cut", "failed", "running")
+    nothing = {"picture": "1", "passkey": "1", "identity": "1", "slug": "office"}
+    conversations = {"conversation": conversation, "deleted": deleted}
+    return conversations | dict.fromkeys(messages, message) | nothing
 
 
 @pytest.fixture(scope="module")
@@ -120,84 +63,27 @@ def ask(client: Client, verb: str, path: str, **headers: str):
     return client.http.request(verb, path, headers=headers)
 
 
-def test_the_table_has_every_address():
-    parts = {
-        "<str:uuid>": "{}",
-        "<int:number>": "1",
-        "<slug:slug>": "office",
-        "<slug:name>": "nothing",
-    }
-    routes = {}
-    for pattern in urlpatterns:
-        if isinstance(pattern, URLPattern):
-            path = f"/{pattern.pattern}"
-            for part, example in parts.items():
-                path = path.replace(part, example)
-            routes[pattern.name] = path
-    assert {name: path for name, (path, _, _) in ADDRESSES.items()} == routes
+# --- how an address may be asked ----------------------------------------------------------------
 
 
-# --- who may ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PRIVATE)
-def test_a_visitor_is_sent_to_the_login(server, place, name):
-    path = place.address(name)
+@pytest.mark.parametrize("name", [name for name, at in ADDRESSES.items() if at.who == OWNED])
+def test_what_is_unknown_malformed_or_deleted_is_not_there(owner, place, name):
+    """The same answer for every verb."""
+    kind = re.search(r"{(\w+)}", ADDRESSES[name].path)[1]
+    unknown, mine = str(uuid4()), place.ids[kind]
+    ids = [place.gone[kind], mine.upper(), mine.replace("-", ""), f"{{{mine}}}"]
     for verb in VERBS:
-        answer = ask(server.visitor(), verb, path)
-        if name == "export":
-            assert answer.status_code == 401
-        else:
-            assert answer.status_code == 302
-            goal = path if verb == "GET" else "/"
-            assert answer.headers["Location"] == f"/login/?next={goal}"
-        htmx = ask(server.visitor(), verb, path, **{"HX-Request": "true"})
-        assert htmx.status_code == 401
-        assert htmx.headers["HX-Redirect"].startswith("/login/?next=/")
-
-
-@pytest.mark.parametrize("name", OWNED)
-def test_what_is_not_mine_is_not_there(server, owner, stranger, place, name):
-    """Somebody else's, unknown, malformed, deleted: the same answer for every verb."""
-    kind = ADDRESSES[name][2]
-    unknown = str(uuid4())
-    mine = getattr(place, kind)
-    ids = [unknown, place.gone[kind], mine.upper(), mine.replace("-", ""), f"{{{mine}}}"]
-    for verb in VERBS:
-        nothing = ask(owner, verb, place.address(name, unknown))
+        nothing = ask(owner, verb, place.address(name, **{kind: unknown}))
         assert nothing.status_code == 404
-        assert ask(stranger, verb, place.address(name)).text == nothing.text
         for each in ids:
-            answer = ask(owner, verb, place.address(name, each))
+            answer = ask(owner, verb, place.address(name, **{kind: each}))
             assert (answer.status_code, answer.text) == (404, nothing.text), (verb, each)
     for each in MALFORMED:
-        answer = ask(owner, "POST", place.address(name, each))
+        answer = ask(owner, "POST", place.address(name, **{kind: each}))
         assert answer.status_code == 404, each
 
 
-@pytest.mark.parametrize("name", OWNED)
-def test_a_stranger_changes_nothing(owner, stranger, place, name):
-    before = owner.export(place.conversation)
-    fields = {"text": "mine now", "title": "mine now"}
-    assert stranger.post(place.address(name), fields).status_code == 404
-    assert stranger.post(place.address(name), fields, htmx=True).status_code == 404
-    assert owner.export(place.conversation) == before
-
-
-@pytest.mark.parametrize("name", ADDRESSES)
-def test_a_verb_that_an_address_does_not_have_is_405(server, owner, place, name):
-    if name == "setup":
-        return  # not there any more
-    _path, verbs, kind = ADDRESSES[name]
-    client = server.visitor() if kind == OPEN else owner
-    answered = {*verbs.split(), *(["HEAD"] if "GET" in verbs else [])}
-    for verb in set(VERBS) - answered:
-        answer = ask(client, verb, place.address(name))
-        assert answer.status_code == 405, verb
-        assert answered <= set(answer.headers["Allow"].split(", ")) | {"HEAD"}
-
-
-@pytest.mark.parametrize("name", [name for name, each in ADDRESSES.items() if "GET" in each[1]])
+@pytest.mark.parametrize("name", OPENED)
 def test_head_is_get_without_a_body(owner, place, name):
     head = ask(owner, "HEAD", place.address(name))
     assert head.status_code == ask(owner, "GET", place.address(name)).status_code
@@ -209,10 +95,8 @@ def test_a_stranger_has_a_sidebar_of_his_own(stranger, owner, place):
     assert place.conversation not in stranger.get("/").text
 
 
-@pytest.mark.parametrize("name", [name for name, each in ADDRESSES.items() if "POST" in each[1]])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_needs_the_token_and_our_own_origin(server, owner, place, name):
-    if name == "setup":
-        return
     with_cookie = server.visitor().log_in()
     path = place.address(name)
     assert with_cookie.http.post(path, data={"text": "forged"}).status_code == 403
@@ -229,7 +113,7 @@ def test_a_command_needs_the_token_and_our_own_origin(server, owner, place, name
 # --- what an answer carries ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, each in ADDRESSES.items() if "GET" in each[1]])
+@pytest.mark.parametrize("name", OPENED)
 def test_every_answer_is_private_and_guarded(owner, place, name):
     answer = owner.get(place.address(name))
     headers = answer.headers
@@ -362,11 +246,14 @@ def mine(owner) -> str:
     return conversation
 
 
+def address_of(command: str, conversation: str, reply: dict[str, Any]) -> str:
+    ids = ids_of(conversation, "", reply["id"]) | {"question": reply["parent"]}
+    return ADDRESSES[command].path.format(**ids)
+
+
 @pytest.mark.parametrize("command", ["send", "rename", "stop", "regenerate", "edit", "branch"])
 def test_a_command_answers_303_to_the_conversation(owner, mine, command):
-    reply = owner.last(mine)
-    target = {"send": mine, "rename": mine, "edit": reply["parent"]}.get(command, reply["id"])
-    path = ADDRESSES[command][0].format(target)
+    path = address_of(command, mine, owner.last(mine))
     answer = owner.post(path, {"text": "Again", "title": "Hello"})
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/c/{mine}/")
     owner.wait_for_reply(mine, "complete")
@@ -374,9 +261,7 @@ def test_a_command_answers_303_to_the_conversation(owner, mine, command):
 
 @pytest.mark.parametrize("command", ["send", "rename", "stop", "regenerate", "edit", "branch"])
 def test_a_command_answers_htmx_with_a_partial(owner, mine, command):
-    reply = owner.last(mine)
-    target = {"send": mine, "rename": mine, "edit": reply["parent"]}.get(command, reply["id"])
-    path = ADDRESSES[command][0].format(target)
+    path = address_of(command, mine, owner.last(mine))
     answer = owner.post(path, {"text": "Again", "title": "Hello"}, htmx=True)
     assert answer.status_code == 200
     assert "<html" not in answer.text
