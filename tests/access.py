@@ -36,7 +36,7 @@ from chat.models import (
 from tests import rows
 
 VERBS = ("GET", "POST")
-# By these three people ask only: whoever may most of all, a member who may nothing, and a visitor.
+# By these only three ask: whoever may most of all, a member who may nothing, and a visitor.
 OTHER_VERBS = ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
 STRANGERS = ("anonymous", "disabled")
 STAFF_ROLES = {"S": "superuser", "A": "administrator", "R": "reviewer", "N": "analyst"}
