@@ -123,13 +123,12 @@ class Growing:
             if self._mode.end.search(self._tail + printable(text), self._scanned_from):
                 return None
             self._add(text)
-            patches = self._grow_run(self._mode)
-        elif (patches := self._extended(printable(text))) is not None:
-            self._add(text)
-            patches += self._bounded()
-        else:
+            return self._noted(self._grow_run(self._mode), self.length)
+        patches = self._extended(printable(text))
+        if patches is None:
             return None
-        return self._noted(patches, self.length)
+        self._add(text)
+        return self._noted([*patches, *self._bounded()], self.length)
 
     def _add(self, text: str) -> None:
         self.length += len(text)
