@@ -26,23 +26,25 @@ class Site:
         self.server = server
         self.owner = owner
         self.gateway = gateway
-        self.people = [owner]
+        self._people = [owner]
 
     async def ask(self, count: int) -> tuple[list[Page], list[Stream]]:
         """So many replies begun, each in a conversation of its own with a page that watches it."""
-        await asyncio.to_thread(self._be_many, ceil(count / TABS_OF_A_PERSON))
+        people = await self.people(ceil(count / TABS_OF_A_PERSON))
         pages = []
         for number in range(count):
-            person = self.people[number // TABS_OF_A_PERSON]
+            person = people[number // TABS_OF_A_PERSON]
             asked = await asyncio.to_thread(person.send, f"Question {number}", model="bench")
             pages.append(await Page(person, asked).open())
         streams = await self.gateway.opened(count)
         streams.sort(key=lambda stream: int(stream.question.split()[1]))
         return pages, streams
 
-    def _be_many(self, count: int) -> None:
-        names = [f"reader{number}" for number in range(len(self.people), count)]
-        self.people += self.server.add_users(names)
+    async def people(self, count: int) -> list[Client]:
+        """So many at least, the owner first; whoever isn't there yet is made."""
+        names = [f"reader{number}" for number in range(len(self._people), count)]
+        self._people += await asyncio.to_thread(self.server.add_users, names)
+        return self._people
 
     def keep_server_to_one_core(self) -> None:
         """And the bench to the other, so that the two don't wait for each other."""

@@ -17,7 +17,7 @@ import uvloop
 from bench._gateway import Gateway
 from bench._measure import cpu_s, line, title
 from bench._pages import Page
-from bench._site import PATIENT, SLOTS, open_site, with_static
+from bench._site import PATIENT, SLOTS, TABS_OF_A_PERSON, open_site, with_static
 from bench._speech import at_a_rate, end
 from tests.server import WORKER_IS_READY, Client, Server
 from tests.services import PostgreSQL, RedisServer, Service
@@ -29,8 +29,8 @@ LOST_PERCENT = 35
 @asynccontextmanager
 async def open_cluster(
     gateway: Gateway,
-) -> AsyncIterator[tuple[list[Client], list[Server], list[Service]]]:
-    """(a login on each web process, the four processes, the two services)."""
+) -> AsyncIterator[tuple[list[list[Client]], list[Server], list[Service]]]:
+    """(of each person a login on each web process, the four processes, the two services)."""
     address = await gateway.listen()
     with (
         closing(PostgreSQL()) as postgresql,
@@ -58,11 +58,15 @@ async def open_cluster(
                 worker.launch()
                 await asyncio.to_thread(worker.wait_for_log, WORKER_IS_READY, 1, 300)
             owner = await asyncio.to_thread(servers[0].visitor().set_up)
-            twin = servers[1].visitor()
-            twin.http.cookies = owner.http.cookies
+            names = [f"reader{number}" for number in range(1, STREAMS // TABS_OF_A_PERSON)]
+            people = [owner, *await asyncio.to_thread(servers[0].add_users, names)]
+            twins = [servers[1].visitor() for _ in people]
+            for person, twin in zip(people, twins, strict=True):
+                twin.http.cookies = person.http.cookies
             widen = f"from chat.models import Gateway; Gateway.objects.update(slots={SLOTS})"
             await asyncio.to_thread(servers[0].manage, "shell", "-v0", "-c", widen)
-            yield [owner, twin], servers, [postgresql, redis]
+            logins = [list(each) for each in zip(people, twins, strict=True)]
+            yield logins, servers, [postgresql, redis]
         finally:
             for server in servers:
                 server.close()
@@ -76,19 +80,28 @@ def pids_of(services: Iterable[Service]) -> list[int]:
     return [pid for service in services for pid in (service.pid, *service.children)]
 
 
-async def relayed_us(gateway: Gateway, clients: list[Client], ours: list[int]) -> float:
-    """Processor time of these processes for a delta, pages and questions shared among the clients."""
+async def relayed_us(
+    gateway: Gateway, people: list[list[Client]], *groups: list[int]
+) -> list[float]:
+    """Processor time of each group of processes for a delta, while the replies stream.
+
+    Questions and pages are shared among the logins of a person.
+    """
     pages = []
     for number in range(STREAMS):
-        client = clients[number % len(clients)]
+        logins = people[number // TABS_OF_A_PERSON]
+        client = logins[number % len(logins)]
         asked = await asyncio.to_thread(client.send, f"Question {number}", model="bench")
-        pages.append(await Page(clients[(number // 2) % len(clients)], asked).open())
+        pages.append(await Page(logins[(number // 2) % len(logins)], asked).open())
     streams = await gateway.opened(STREAMS)
-    began = used_s(ours)
+    began = [used_s(pids) for pids in groups]
     await at_a_rate(streams, RATE, SECONDS)
     for page in pages:
         await page.has_seen(RATE * SECONDS)
-    us = (used_s(ours) - began) / (STREAMS * RATE * SECONDS) * 1e6
+    deltas = STREAMS * RATE * SECONDS
+    us = [
+        (used_s(pids) - before) / deltas * 1e6 for pids, before in zip(groups, began, strict=True)
+    ]
     await end(pages, streams)
     return us
 
@@ -96,13 +109,14 @@ async def relayed_us(gateway: Gateway, clients: list[Client], ours: list[int]) -
 async def measure() -> None:
     title(f"Scaled beside embedded: {STREAMS} streams, {RATE}/s")
     async with open_site() as site:
-        embedded = await relayed_us(site.gateway, [site.owner], [site.server.pid])
+        people = await site.people(STREAMS // TABS_OF_A_PERSON)
+        logins = [[person] for person in people]
+        (embedded,) = await relayed_us(site.gateway, logins, [site.server.pid])
     line("embedded, CPU a delta", embedded, "µs")
     gateway = Gateway()
-    async with open_cluster(gateway) as (clients, servers, services):
-        before = used_s(pids_of(services))
-        ours = await relayed_us(gateway, clients, [server.pid for server in servers])
-        theirs = (used_s(pids_of(services)) - before) / (STREAMS * RATE * SECONDS) * 1e6
+    async with open_cluster(gateway) as (people, servers, services):
+        groups = [server.pid for server in servers], pids_of(services)
+        ours, theirs = await relayed_us(gateway, people, *groups)
     line("scaled, 2 web and 2 workers, CPU a delta", ours, "µs")
     line("  and of PostgreSQL and Redis", theirs, "µs")
     lost = 100 * (1 - embedded / (ours + theirs))
