@@ -87,6 +87,24 @@ def test_a_page_has_no_version_whose_last_words_are_still_on_their_way():
 
 
 @pytest.mark.django_db
+def test_a_tab_hears_of_another_conversation_without_being_shown_its_own_again():
+    """All tabs of a person hear each bell."""
+    reply = rows.ask()
+    generation = rows.claim()
+    user, key = generation.user_id, str(reply.uuid)
+    first = changes.since(user, page_of(reply, generation.conversation.version), {})
+    assert [shown.row.pk for shown in first.running] == [reply.pk]
+
+    rows.ask("Elsewhere")
+    again = changes.since(user, first.page, {key: followed(is_done=False)})
+    assert ([op[0] for op in again.ops], again.running) == (["listed"], [])
+
+    reply.conversation.rename("Here")
+    here = changes.since(user, again.page, {key: followed(is_done=False)})
+    assert {op[0] for op in here.ops} == {"listed", "shell", "total", "title"}
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("change", ["article", "thread"])
 def test_a_message_that_is_sent_whole_is_followed_from_its_beginning(change):
     """Its text is the row's, and a page may have had more of it."""

@@ -30,6 +30,7 @@ class Page:
     span: the part of the conversation that it holds.
     language, time_zone: as it is written; no zone is the installation's.
     cursors: what it has of running replies, by message: (generation, reasoning length, text length).
+    is_followed: whether its socket follows the replies that ran at this version.
     """
 
     conversation: UUID | None = None
@@ -39,6 +40,7 @@ class Page:
     language: str = "en"
     time_zone: str | None = None
     cursors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    is_followed: bool = False
 
     @classmethod
     def parse(cls, wanted: Any, language: str) -> Self:
@@ -137,9 +139,15 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
         if page.sidebar_version != user.version:
             ops.append(_sidebar_op(user, page, conversation))
             page = replace(page, sidebar_version=user.version)
-        if conversation is None:
+        if conversation is None or _has_all(page, conversation, following):
             return Found(ops, page, [])
         return _in_conversation(ops, conversation, page, following)
+
+
+def _has_all(page: Page, conversation: Conversation, following: dict[str, Followed]) -> bool:
+    """A person's tabs all hear of whatever changes in one: most have nothing to be told."""
+    is_over = any(followed.is_done or followed.is_broken for followed in following.values())
+    return page.is_followed and page.version == conversation.version and not is_over
 
 
 def _sidebar_op(user: User, page: Page, conversation: Conversation | None) -> Op:
@@ -180,7 +188,8 @@ def _in_conversation(
         ops.append(["total", version, _render("_total.html", context)])
         ops.append(["title", version, conversation.shown_title])
     running = [m for m in changed if m.status == Message.Status.STREAMING]
-    return Found(ops, replace(page, version=version), running, afresh, is_all)
+    page = replace(page, version=version, is_followed=True)
+    return Found(ops, page, running, afresh, is_all)
 
 
 def _is_unfinished(m: Message | Shown, followed: Followed | None) -> bool:
