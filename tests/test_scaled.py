@@ -297,7 +297,7 @@ def test_a_worker_that_can_wait_no_longer_saves_its_replies(cluster, ann, gatewa
             worker.signal(signal.SIGTERM)
         assert [worker.wait(DRAIN_S + 5) for worker in cluster.workers] == [0, 0]
         reply = ann.last(conversation)
-        until(lambda: page.has('data-status=\\"interrupted\\"'), "the page shows it", 3)
+        until(lambda: page.has('data-status=\\"interrupted\\"'), "the page shows it")
     assert (reply["text"], reply["status"]) == ("Hello", "interrupted")
     assert reply["error"]["kind"] == "restart"
 
