@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery"
 WORKER_IS_READY = "This worker is ready"
+LISTENING = "0A"  # as /proc/net/tcp says it
 ENDED = ("complete", "stopped", "failed", "interrupted")
 
 
@@ -98,9 +99,28 @@ class Server:
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     @property
-    def open_files(self) -> int:
-        """How many files and connections its process holds; from /proc, so on Linux only."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+    def lines(self) -> int:
+        """Sockets that others opened to it, broken ones too, which the kernel lists no more.
+
+        Its own, to databases, come and go with its threads. From /proc, so on Linux only.
+        """
+        held = set()
+        for each in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                held.add(each.readlink().name)
+        return len({name for name in held if name.startswith("socket:")} - self._others())
+
+    def _others(self) -> set[str]:
+        """All sockets that the kernel knows, but the connections to this server's port."""
+        found = set()
+        for row in Path("/proc/net/unix").read_text().splitlines()[1:]:
+            found.add(f"socket:[{row.split()[6]}]")
+        for table in ("tcp", "tcp6"):
+            for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *rest = row.split()
+                if int(local.rpartition(":")[2], 16) != self.port or state == LISTENING:
+                    found.add(f"socket:[{rest[5]}]")
+        return found
 
     def kill(self) -> None:
         """SIGKILL, and the process is gone."""

@@ -516,13 +516,13 @@ def test_a_socket_that_breaks_right_behind_a_frame_is_gone(server, owner):
     told = len(server.log)
     with owner.socket() as page:
         page.receive()
-        before = server.open_files
+        before = server.lines
         lines = [connected(server) for _ in range(20)]
         for line in lines:
             line.sendall(upgrade(owner))
             until(lambda: b"hello" in line.recv(4096), "the socket says hello")  # noqa: B023
         reset_behind(server, lines, masked(1, b'{"nobody": "knows this"}'))
-        until(lambda: server.open_files <= before, "the server lets go of them")
+        until(lambda: server.lines <= before, "the server lets go of them", 30)
         server.signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as closed:
             until(lambda: page.receive() and False, "the server closes the page's socket")
@@ -533,9 +533,9 @@ def test_a_socket_that_breaks_right_behind_a_frame_is_gone(server, owner):
 
 @pytest.mark.parametrize("last_words", [GET, GET + "\r\n", POST + "Content-Length: 9\r\n\r\nuser"])
 def test_a_request_whose_line_breaks_at_once_leaves_nothing_behind(server, last_words):
-    told, before = len(server.log), server.open_files
+    told, before = len(server.log), server.lines
     last_words = last_words.replace("{host}", f"127.0.0.1:{server.port}")
     reset_behind(server, [connected(server) for _ in range(20)], last_words.encode())
-    until(lambda: server.open_files <= before, "the server lets go of them")
+    until(lambda: server.lines <= before, "the server lets go of them", 30)
     assert "Traceback" not in server.log[told:]
     assert statuses(answered(server, SECOND)) == [200]
