@@ -525,7 +525,8 @@ def test_a_socket_that_breaks_right_behind_a_frame_is_gone(server, owner):
         until(lambda: server.lines <= before, "the server lets go of them", 30)
         server.signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as closed:
-            until(lambda: page.receive() and False, "the server closes the page's socket")
+            # Not before replies that other tests left have had their time.
+            until(lambda: page.receive() and False, "the server closes the page's socket", 40)
         assert closed.value.rcvd.code == 1012
         assert server.wait(10) == 0
     assert "Traceback" not in server.log[told:]
