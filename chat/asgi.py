@@ -4,9 +4,9 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chat.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django = get_asgi_application()
+django.setup()
 
 from collections.abc import Awaitable, Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -17,7 +17,9 @@ from django.conf import settings  # noqa: E402
 
 from chat.demo.app import create_app  # noqa: E402
 from chat.doctor import probe  # noqa: E402
+from chat.handler import Handler  # noqa: E402
 from chat.page.consumers import Socket, close_all  # noqa: E402
+from chat.page.middleware import PROBES  # noqa: E402
 from chat.replies.process import process  # noqa: E402
 from chat.statics import StaticFiles  # noqa: E402
 
@@ -31,6 +33,7 @@ demo = create_app(
     streams_dir=Path(settings.STREAMS_DIR) if settings.STREAMS_DIR else None,
 )
 statics = StaticFiles()
+views = Handler(apart=PROBES)
 process.before_end(close_all)
 
 
@@ -54,4 +57,4 @@ async def application(
     elif scope["path"] == probe.HTTP_PATH:
         await probe.answer(scope, receive, send)
     else:
-        await django(scope, receive, send)
+        await views(scope, receive, send)

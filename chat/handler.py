@@ -1,0 +1,91 @@
+"""The way from ASGI to Django's views: each request in one thread from a pool of ours.
+
+Django's own handler goes from the loop to a thread and back at each border between them, four times
+a request here, in a thread and with a database connection that it makes anew each time. All of our
+middleware and views are synchronous: one hop is enough, and threads that stay keep their connection.
+"""
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
+
+from asgiref.sync import sync_to_async
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix
+
+from chat.replies.database import keep_connection
+
+# So many requests at once, each with a connection; further ones wait for a thread. Python runs one of
+# them at a time, and what they wait for is the database.
+THREADS = 20
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Handler(ASGIHandler):
+    """`apart`: addresses that have a thread of their own, so that a full process can still be asked."""
+
+    def __init__(self, apart: Collection[str] = ()) -> None:
+        self._apart = frozenset(apart)
+        self._threads = _threads(THREADS, "request")
+        self._thread_apart = _threads(1, "probe")
+        # Not as Django's own does: for a chain that runs in one thread.
+        self.load_middleware(is_async=False)
+
+    async def handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        # The context is the request's own: its language and time zone end with it.
+        respond = functools.partial(contextvars.copy_context().run, self._respond, scope, body)
+        threads = self._thread_apart if scope["path"] in self._apart else self._threads
+        response = await asyncio.get_running_loop().run_in_executor(threads, respond)
+        if not response.streaming:
+            await self.send_response(response, send)
+            return
+        try:
+            await self._stream(response, receive, send)
+        finally:
+            # In the thread that went through it, so that its connection is closed as well.
+            await sync_to_async(response.close)()
+            body.close()
+
+    def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        response = None
+        try:
+            request, refusal = self.create_request(scope, body)
+            response = refusal if request is None else self.get_response(request)
+            response._handler_class = self.__class__
+            if not response.streaming:
+                response.close()  # its content stays
+            return response
+        finally:
+            if response is None or not response.streaming:
+                body.close()
+
+    async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
+        """Until the end, or until there is nobody any more whom it is for."""
+        streaming = asyncio.ensure_future(self.send_response(response, send))
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((streaming, gone), return_when=asyncio.FIRST_COMPLETED)
+            if streaming.done():
+                streaming.result()
+        finally:
+            for task in (streaming, gone):
+                task.cancel()
+            await asyncio.wait((streaming, gone))
+
+
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=keep_connection)
