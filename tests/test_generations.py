@@ -10,8 +10,9 @@ from chat.models.calls import CallEnd
 from chat.models.conversations import Conflict
 from chat.models.generations import Outcome
 from chat.replies.branch import cut_usage
+from chat.replies.branch import turns as turns_of
 from tests import rows
-from tests.rows import COMPLETE, answer, ask, at_once, claim, finish, fresh, save
+from tests.rows import COMPLETE, answer, ask, at_once, claim, finish, fresh, queries_of, save
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +83,26 @@ def test_a_claim_shows_in_the_reply_and_counts_a_fence():
     assert (generation.owner, generation.fence, generation.status) == ("here", 1, "streaming")
     assert reply.status == "streaming"
     assert reply.version == reply.conversation.version > before
+
+
+def test_whoever_waits_for_a_person_stands_ahead_of_nobody():
+    stopped = ask()
+    for text in ("And?", "And then?"):
+        ask(text, stopped.conversation)
+    answer(stopped, outcome=Outcome("stopped"))
+    first, second = ask("Elsewhere?"), ask("And there?")
+    assert [fresh(reply).generation.places_ahead for reply in (first, second)] == [0, 1]
+
+
+@pytest.mark.parametrize("turns", [1, 40])
+def test_a_claimed_reply_reads_its_conversation_in_as_many_queries_however_long(turns):
+    reply = ask()
+    for n in range(turns):
+        answer(reply, f"Answer {n}.")
+        reply = ask(f"And {n}?", reply.conversation)
+    generation = claim()
+    assert queries_of(lambda: turns_of(generation)) == 1
+    assert [turn.role for turn in turns_of(generation)] == ["user", "assistant"] * turns + ["user"]
 
 
 def test_a_claim_whose_answer_was_lost_is_taken_up_by_its_owner():

@@ -217,10 +217,11 @@ class Generation(models.Model):
             .exclude(gateway__in=list(full_gateways))
             .annotate(is_budgeted=Exists(Budget.objects.all()))
             .order_by("id")
+            .select_related("conversation", "user")
         )
         if connection.features.has_select_for_update_skip_locked:
             # The conversation too, as commands have it; what one of them holds has its turn later.
-            ready = ready.select_related("conversation").select_for_update(
+            ready = ready.select_for_update(
                 skip_locked=True, no_key=True, of=("self", "conversation")
             )
         found = ready.first()
@@ -232,18 +233,18 @@ class Generation(models.Model):
             except OverBudget as error:
                 found._refuse(error)
                 return found
-        message = found.message
+        message = found.message = Message.objects.select_related("gateway").get(pk=found.message_id)
         found.status = Status.STREAMING
         found.owner = owner
-        found.fence = F("fence") + 1
+        found.fence += 1
         found.claimed_at = timezone.now()
         found.base_reasoning = found.saved_reasoning = len(message.reasoning)
         found.base_text = found.saved_text = len(message.text)
         found.save()
-        found.refresh_from_db()
-        version = found.conversation.bump(sidebar=True)
-        Message.objects.filter(pk=message.pk).update(status=Status.STREAMING, version=version)
-        found._tell_waiting(version)
+        message.status = Status.STREAMING
+        message.version = found.conversation.bump(sidebar=True)
+        message.save(update_fields=["status", "version"])
+        found._tell_waiting(message.version)
         return found
 
     def allow(self, weight: Weight | None) -> None:
@@ -259,8 +260,11 @@ class Generation(models.Model):
 
     @property
     def places_ahead(self) -> int:
-        """How many replies were asked for earlier and still wait for a runner."""
-        return Generation.objects.filter(status=Status.QUEUED, pk__lt=self.pk).count()
+        """How many replies were asked for earlier and still wait for a runner, not for a person."""
+        queued = Generation.objects.filter(status=Status.QUEUED)
+        ended_badly = (Status.STOPPED, Status.FAILED, Status.INTERRUPTED)
+        held = queued.filter(waits_for__status__in=ended_badly).values("conversation")
+        return queued.filter(pk__lt=self.pk).exclude(conversation__in=held).count()
 
     @property
     def thought_s(self) -> int | None:

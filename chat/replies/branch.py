@@ -9,13 +9,14 @@ from . import estimates, prompt
 
 def turns(generation: Generation) -> list[prompt.Turn]:
     """The system prompt, the branch down to the question, and what a reply has to be continued."""
-    messages = generation.conversation.messages.only("id", "parent_id", "role", "text")
-    rows = {message.pk: message for message in messages}
+    messages = generation.conversation.messages.order_by()
+    rows = {pk: row for pk, *row in messages.values_list("id", "parent_id", "role", "text")}
     found = []
     step = rows.get(generation.message.parent_id)
     while step is not None:
-        found.append(prompt.Turn(step.role, step.text))
-        step = rows.get(step.parent_id)
+        parent, role, text = step
+        found.append(prompt.Turn(role, text))
+        step = rows.get(parent)
     if generation.conversation.system_prompt:
         found.append(prompt.Turn("system", generation.conversation.system_prompt))
     found.reverse()
