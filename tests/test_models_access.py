@@ -12,7 +12,7 @@ from chat.models.language_models import (
     askable,
     destination,
     offers,
-    stand_ins,
+    routes,
 )
 from tests import rows
 
@@ -57,7 +57,7 @@ def mark(name, gateway=None, **marks):
 
 
 def keep_to_group(name, *members, gateway=None):
-    group = Group.objects.create(name=f"may ask {name}")
+    group, _is_new = Group.objects.get_or_create(name=f"may ask {name}")
     group.user_set.add(*members)
     model(name, gateway).groups.add(group)
     return group
@@ -177,6 +177,11 @@ def test_of_roles_the_administrators_type_any_name(first, role, may):
     person = rows.person()
     person.groups.add(Group.objects.get(name=role))
     assert bool(askable(person, [first], ["unlisted"])) is may
+    if may:
+        assert routes(person, first, "unlisted") == [first]
+    else:
+        with pytest.raises(NoAccess):
+            routes(person, first, "unlisted")
 
 
 def test_the_right_to_type_any_name_can_be_given(ann, first):
@@ -190,9 +195,13 @@ def test_a_gateway_stands_in_only_with_a_model_that_is_open_to_the_person(ann, f
     third = listing("third", "dear", position=2)
     listing("never", "dear", stands_in=False)
     listing("off", "dear", enabled=False)
-    assert stand_ins(ann, first, "dear") == [third, second]
+    assert routes(ann, first, "dear") == [first, third, second]
+    assert routes(ann, first, "") == [first]
     keep_to_group("dear", gateway=third)
-    assert stand_ins(ann, first, "dear") == [second]
+    assert routes(ann, first, "dear") == [first, second]
+    keep_to_group("dear", gateway=first)
+    with pytest.raises(NoAccess):
+        routes(ann, first, "dear")
 
 
 # --- the list -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from .messages import Message
@@ -56,11 +56,20 @@ class Command(models.Model):
         if not key:
             return run()
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        row, is_new = cls.objects.get_or_create(
-            user=user, name=name, target=str(target), key=key, content=digest
-        )
-        if not is_new and row.answer is not None:
-            return row.answer
+        command = {
+            "user": user,
+            "name": name,
+            "target": str(target),
+            "key": key,
+            "content": digest,
+        }
+        try:
+            with transaction.atomic():
+                row = cls.objects.create(**command)
+        except IntegrityError:
+            row = cls.objects.select_related("answer").get(**command)
+            if row.answer is not None:
+                return row.answer
         row.answer = run()
         row.save(update_fields=["answer"])
         return row.answer

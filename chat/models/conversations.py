@@ -160,7 +160,7 @@ class Conversation(models.Model):
             parameters=parameters,
         )
         search.put_titles([conversation.pk])
-        return conversation.send(text, model, gateway)
+        return conversation.put_question(None, text, model, gateway)
 
     @transaction.atomic
     def send(
@@ -280,8 +280,7 @@ class Conversation(models.Model):
 
     def lock(self) -> None:
         """Make this row's transaction the only one that changes the conversation."""
-        Conversation.objects.select_for_update().get(pk=self.pk)
-        self.refresh_from_db()
+        self.refresh_from_db(from_queryset=Conversation.objects.select_for_update())
 
     @classmethod
     def keep_from_others(cls, pks: "Iterable[int] | models.QuerySet[Any]") -> None:
@@ -292,11 +291,13 @@ class Conversation(models.Model):
 
     def bump(self, sidebar: bool = False, branch: bool = False) -> int:
         """Raise the version within the caller's transaction, ring after it; returns the version."""
-        changes: dict[str, Any] = {"version": F("version") + 1}
-        if branch:
-            changes["branch_version"] = F("version") + 1
-        Conversation.objects.filter(pk=self.pk).update(**changes)
-        self.refresh_from_db(fields=["version", "branch_version"])
+        # Written statements: with each question, claim and end, made anew they cost more than they do.
+        branch_version = "version + 1" if branch else "branch_version"
+        self.version, self.branch_version = self._returned(
+            f"UPDATE chat_conversation SET version = version + 1, branch_version = {branch_version}"  # noqa: S608
+            " WHERE id = %s RETURNING version, branch_version",
+            self.pk,
+        )
         if sidebar:
             self._relist()
         else:
@@ -305,11 +306,24 @@ class Conversation(models.Model):
 
     def _relist(self) -> None:
         """Its line in the sidebar has changed: raise the owner's version, ring after it."""
-        owner = self.owner.__class__.objects.filter(pk=self.owner_id)
-        owner.update(version=F("version") + 1)
-        Conversation.objects.filter(pk=self.pk).update(listed_version=owner.values("version"))
-        self.refresh_from_db(fields=["listed_version"])
+        (version,) = self._returned(
+            "UPDATE chat_user SET version = version + 1 WHERE id = %s RETURNING version",
+            self.owner_id,
+        )
+        (self.listed_version,) = self._returned(
+            "UPDATE chat_conversation SET listed_version = %s WHERE id = %s RETURNING listed_version",
+            version,
+            self.pk,
+        )
         self._ring()
+
+    def _returned(self, sql: str, *values: int) -> tuple[int, ...]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            row: tuple[int, ...] | None = cursor.fetchone()
+        if row is None:
+            raise self.DoesNotExist
+        return row
 
     def _ring(self) -> None:
         bells.ring(bells.user_group(self.owner_id), conversation=self.pk)

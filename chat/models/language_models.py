@@ -4,14 +4,14 @@ A name that a gateway doesn't list works like one that it lists, unless the gate
 names; only a listed one can be kept to some groups.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, ExpressionWrapper, OuterRef, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from .gateways import MAX_MODEL_NAME, Gateway
@@ -48,10 +48,15 @@ class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
 
     def open_to(self, user: "User") -> Self:
         """Those that this person may ask."""
+        return self if user.is_superuser else self.with_access(user).filter(is_open=True)
+
+    def with_access(self, user: "User") -> Self:
+        """With `is_open`: whether this person may ask it."""
         if user.is_superuser:
-            return self
+            return self.annotate(is_open=Value(True))
         of_row = LanguageModel.groups.through.objects.filter(languagemodel=OuterRef("pk"))
-        return self.filter(~Exists(of_row) | Exists(of_row.filter(group__user=user)))
+        is_open = ~Exists(of_row) | Exists(of_row.filter(group__user=user))
+        return self.annotate(is_open=ExpressionWrapper(is_open, models.BooleanField()))
 
     def marked(self) -> Self:
         """Those about which an administrator has decided something."""
@@ -156,12 +161,37 @@ def askable(
     user: "User", gateways: Collection[Gateway], names: Collection[str]
 ) -> set[tuple[int, str]]:
     """The pairs (gateway's id, name) of these that this person may ask."""
-    rows = LanguageModel.objects.filter(gateway__in=gateways, name__in=names)
-    known = set(rows.values_list("gateway_id", "name"))
-    is_open = set(rows.open_to(user).values_list("gateway_id", "name"))
-    may_type = user.has_perm("chat.type_model")
-    typed = {(g.pk, n) for g in gateways if may_type or g.takes_any_model for n in names}
-    return is_open | (typed - known)
+    return _askable(user, gateways, names, _known(user, gateways, names))
+
+
+class _Known(NamedTuple):
+    """What is decided about a model that a gateway lists, or has listed."""
+
+    is_open: bool
+    is_listed: bool
+
+
+def _known(
+    user: "User", gateways: Collection[Gateway], names: Collection[str]
+) -> dict[tuple[int, str], _Known]:
+    rows = LanguageModel.objects.filter(gateway__in=gateways, name__in=names).order_by()
+    found = rows.with_access(user).values_list("gateway_id", "name", "is_open", "is_listed")
+    return {(gateway, name): _Known(*known) for gateway, name, *known in found}
+
+
+def _askable(
+    user: "User",
+    gateways: Collection[Gateway],
+    names: Collection[str],
+    known: Mapping[tuple[int, str], _Known],
+) -> set[tuple[int, str]]:
+    places = [(gateway, (gateway.pk, name)) for gateway in gateways for name in names]
+    typed = {
+        place
+        for gateway, place in places
+        if place not in known and (gateway.takes_any_model or user.has_perm("chat.type_model"))
+    }
+    return typed | {place for place, one in known.items() if one.is_open}
 
 
 def destination(user: "User", model: str = "", slug: str = "") -> Destination:
@@ -177,12 +207,11 @@ def destination(user: "User", model: str = "", slug: str = "") -> Destination:
         raise NoGateway
     if not model:
         return _default(user, usable)
-    places = {pk for pk, _name in askable(user, usable, [model])}
-    listing = LanguageModel.objects.filter(name=model, is_listed=True, gateway__in=usable)
-    listed_by = set(listing.values_list("gateway_id", flat=True))
-    if listed_by:
-        places &= listed_by
-    found = next((gateway for gateway in usable if gateway.pk in places), None)
+    known = _known(user, usable, [model])
+    places = _askable(user, usable, [model], known)
+    if listed := {place for place, one in known.items() if one.is_listed}:
+        places &= listed
+    found = next((gateway for gateway in usable if (gateway.pk, model) in places), None)
     if found is None:
         raise NoAccess
     return Destination(found, model)
@@ -215,12 +244,23 @@ def first_listed(gateway: Gateway, user: "User") -> str:
     return first.name if first else ""
 
 
-def stand_ins(user: "User", gateway: Gateway, model: str) -> list[Gateway]:
-    """The other gateways that list the model and may take over, in the owner's order."""
-    others = LanguageModel.objects.filter(
-        name=model, is_listed=True, gateway__enabled=True, gateway__stands_in=True
-    ).exclude(gateway=gateway)
-    return [row.gateway for row in others.open_to(user).select_related("gateway")]
+def routes(user: "User", gateway: Gateway, model: str) -> list[Gateway]:
+    """The gateway, then the others that list the model and may take over, in the owner's order.
+
+    Without a model it is the gateway alone. Raises NoAccess where this person may not ask it there.
+    """
+    if not model:
+        return [gateway]
+    rows = LanguageModel.objects.filter(name=model).with_access(user).select_related("gateway")
+    here = {
+        (row.gateway_id, model): _Known(row.is_open, row.is_listed)
+        for row in rows
+        if row.gateway_id == gateway.pk
+    }
+    if not _askable(user, [gateway], [model], here):
+        raise NoAccess
+    others = [row for row in rows if row.gateway_id != gateway.pk and row.is_open and row.is_listed]
+    return [gateway] + [r.gateway for r in others if r.gateway.enabled and r.gateway.stands_in]
 
 
 # --- the picker ---------------------------------------------------------------------------------

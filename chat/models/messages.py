@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .people import User
 
 
+# What a rendered message shows beside its own rows.
+BESIDE = ("calls", models.Prefetch("pictures", Picture.objects.defer("content")))
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     def of(self, user: "User") -> Self:
         """The messages that this person may see and command."""
@@ -30,7 +34,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """With all that a rendered message shows, in a fixed number of queries."""
         return self.select_related(
             "generation", "gateway", "generation__waits_for", "feedback"
-        ).prefetch_related("calls", models.Prefetch("pictures", Picture.objects.defer("content")))
+        ).prefetch_related(*BESIDE)
 
 
 class Message(models.Model):

@@ -32,7 +32,7 @@ from chat.models import (
 from chat.models.budgets import OverBudget, Weight
 from chat.models.calls import CallEnd
 from chat.models.generations import Outcome, over_budget
-from chat.models.language_models import askable, first_listed, stand_ins
+from chat.models.language_models import NoAccess, first_listed, routes
 from chat.upstream.client import Client, Deadlines, Endpoint
 from chat.upstream.errors import GatewayError, retry_delay_s
 
@@ -141,6 +141,7 @@ class Runner:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
+        self._may_own_more = False  # than is known to run here
         self._asides: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -199,16 +200,23 @@ class Runner:
                 while await self._claim():
                     pass
             except (DatabaseError, InterfaceError) as error:
+                self._may_own_more = True
                 # What is queued there waits for it as well.
                 logger.warning("Replies can't be claimed without the database: %s", error)
             except Exception:
+                self._may_own_more = True
                 logger.exception("Claiming a reply failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), POLL_S)
 
     async def _claim(self) -> bool:
-        busy = Counter(running.gateway for running in self._running.values())
-        job = await in_database(_claim_job)(self.owner, busy, list(self._running))
+        job = None
+        if self._may_own_more:
+            job = await in_database(_lost_job)(self.owner, list(self._running))
+            self._may_own_more = False
+        if job is None:
+            busy = Counter(running.gateway for running in self._running.values())
+            job = await in_database(_claim_job)(self.owner, busy)
         if job is None:
             return False
         pk = job.generation.pk
@@ -420,20 +428,28 @@ def _note_attempt(job: Job, model: str, end: CallEnd) -> None:
         Message.objects.filter(pk=job.message.pk).update(gateway=gateway)
 
 
-def _claim_job(owner: str, busy: Counter[int], running: list[int]) -> Job | None:
+def _lost_job(owner: str, running: list[int]) -> Job | None:
+    """Of a claim that was made, and then the database was gone before we heard of it."""
+    generation = Generation.unbegun(owner, running)
+    return _job(generation) if generation else None
+
+
+def _claim_job(owner: str, busy: Counter[int]) -> Job | None:
     full = [pk for pk, slots in Gateway.objects.values_list("pk", "slots") if busy[pk] >= slots]
-    # The database may have gone when a claim was made, and before we heard of it.
-    generation = Generation.unbegun(owner, running) or Generation.claim(
-        owner, full, weights.of_generation
-    )
-    if generation is None:
-        return None
+    while generation := Generation.claim(owner, full, weights.of_generation):
+        if job := _job(generation):
+            return job
+    return None
+
+
+def _job(generation: Generation) -> Job | None:
+    """None where it ends before a call can be made."""
     message = generation.message
     try:
         routes = _routes(generation)
     except GatewayError as error:
         Generation.finish(generation.pk, generation.fence, failure(error))
-        return _claim_job(owner, busy, running)
+        return None
     held_for = _held_for(generation)
     if routes[0][0].pk != message.gateway_id:
         Message.objects.filter(pk=message.pk).update(gateway=routes[0][0])
@@ -464,16 +480,18 @@ def _routes(generation: Generation) -> deque[tuple[Gateway, Endpoint]]:
     gateway, model, asker = generation.message.gateway, generation.message.model, generation.user
     if gateway is None or not gateway.enabled:
         raise GatewayError("connection", reason="gateway")
-    # It may have been kept to some groups since it was asked for.
-    if model and not askable(asker, [gateway], [model]):
-        raise GatewayError("bad_request", reason="model_access")
-    routes: deque[tuple[Gateway, Endpoint]] = deque()
-    for each in [gateway, *stand_ins(asker, gateway, model)]:
+    try:
+        gateways = routes(asker, gateway, model)
+    except NoAccess as error:
+        # It may have been kept to some groups since it was asked for.
+        raise GatewayError("bad_request", reason="model_access") from error
+    found: deque[tuple[Gateway, Endpoint]] = deque()
+    for each in gateways:
         with suppress(GatewayError):
-            routes.append((each, endpoint_of(each)))
-    if not routes:
+            found.append((each, endpoint_of(each)))
+    if not found:
         raise GatewayError("auth", reason="sealed")
-    return routes
+    return found
 
 
 def _budget_tokens(job: Job, model: str) -> int | None:

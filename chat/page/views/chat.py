@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chat.models import Command, Conversation, Gateway, Message, retention
 from chat.models.language_models import offers, preferred
+from chat.models.messages import BESIDE
 from chat.rendering import usage
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
@@ -259,9 +261,11 @@ def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpRes
     conversation = reply.conversation
     if not request.htmx:
         return see_other(conversation)
-    pair = Message.objects.filter(pk__in=[reply.parent_id, reply.pk]).for_display()
+    # As it was recorded just now: what has become of it since is the socket's to tell.
+    pair = [reply.parent, reply]
+    prefetch_related_objects(pair, *BESIDE)
     context = {
-        "thread": shown(pair.select_related("conversation").order_by("id")),
+        "thread": shown(pair),
         "conversation": conversation,
         "is_new": is_new,
     }
