@@ -188,6 +188,8 @@ def test_a_send_from_a_page_that_is_behind_never_forks(owner, mine):
 
 
 def test_the_gateway_is_chosen_by_name_or_by_model(owner, gateway):
+    # A worker may be there before the web process that serves the demo, and asks again a little later.
+    until(lambda: "demo-fast" in owner.get("/").text, "the demo's models are listed")
     conversation = owner.send("Hi", model="demo-fast")
     reply = owner.wait_for_reply(conversation, "complete")
     assert (reply["gateway"], reply["model"]) == ("demo", "demo-fast")
