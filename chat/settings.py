@@ -166,6 +166,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["chat.templatetags.icons"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.template.context_processors.i18n",

@@ -276,19 +276,22 @@ class Offer(NamedTuple):
 
 def offers(user: "User") -> list[Offer]:
     """What this person may choose from: favourites first, then each gateway's list."""
-    kept = list(user.favourites.filter(gateway__enabled=True).select_related("gateway"))
-    usable = {favourite.gateway for favourite in kept}
-    places = askable(user, usable, {favourite.name for favourite in kept})
+    gateways = {gateway.pk: gateway for gateway in Gateway.objects.filter(enabled=True)}
+    kept = user.favourites.filter(gateway__in=gateways).values_list("gateway_id", "name")
+    favourites = list(kept)
+    usable = {gateways[pk] for pk, _name in favourites}
+    places = askable(user, usable, {name for _pk, name in favourites}) if favourites else set()
     found = {
-        (f.gateway_id, f.name): Offer(f.name, f.gateway, True)
-        for f in kept
-        if (f.gateway_id, f.name) in places
+        (pk, name): Offer(name, gateways[pk], True)
+        for pk, name in favourites
+        if (pk, name) in places
     }
-    for row in LanguageModel.objects.shown().open_to(user).select_related("gateway"):
-        place = (row.gateway_id, row.name)
-        is_favourite = place in found
-        facts = (row.context_tokens, row.capabilities)
-        found[place] = Offer(row.name, row.gateway, is_favourite, *facts)
+    # Hundreds, on each page: a row of each, and its gateway's again, would take longer than the query.
+    listed = LanguageModel.objects.shown().open_to(user).filter(gateway__in=gateways)
+    for pk, name, *facts in listed.values_list(
+        "gateway_id", "name", "context_tokens", "capabilities"
+    ):
+        found[pk, name] = Offer(name, gateways[pk], (pk, name) in found, *facts)
     return list(found.values())
 
 

@@ -1,13 +1,18 @@
 """What people send, checked; every error is a sentence that loses nothing."""
 
 import zoneinfo
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import BaseUserCreationForm, UserCreationForm
+from django.forms.utils import flatatt
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language_info, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -167,6 +172,22 @@ class ReadForm(forms.Form):
     version = forms.IntegerField(min_value=0)
 
 
+SELECTED = mark_safe(" selected")
+
+
+class LongSelect(forms.Select):
+    """Of hundreds of options: Django's would go through a template for each of them."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, **_renderer: Any) -> SafeString:
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((each, SELECTED if each == value else "", label) for each, label in self.choices),
+        )
+        attributes = flatatt(self.build_attrs(self.attrs, attrs))
+        return format_html('<select name="{}"{}>{}</select>', name, attributes, options)
+
+
 class SettingsForm(forms.ModelForm):
     """How a person likes to read and to write."""
 
@@ -185,11 +206,12 @@ class SettingsForm(forms.ModelForm):
             *((code, get_language_info(code)["name_local"].capitalize()) for code in LANGUAGES),
         ]
         told = f"{as_device}: {zone_label(device_zone)}" if device_zone else as_device
-        zones = [(zone, zone_label(zone)) for zone in sorted(time_zones()) if "/" in zone]
+        zones = _zones(timezone.now().replace(minute=0, second=0, microsecond=0))
         self.fields["time_zone"] = forms.ChoiceField(
             label=self.fields["time_zone"].label,
             choices=[("", told), *zones],
             required=False,
+            widget=LongSelect,
         )
         # Two keys to choose from; a form without the field leaves the common one.
         self.fields["enter_sends"] = forms.TypedChoiceField(
@@ -226,6 +248,12 @@ def zone_label(name: str) -> str:
     """Europe/Moscow, UTC+03:00"""
     offset = timezone.now().astimezone(zoneinfo.ZoneInfo(name)).isoformat()[-6:]
     return f"{name.replace('_', ' ')}, UTC{offset}".replace("UTC-", "UTC\N{MINUS SIGN}")
+
+
+@lru_cache(maxsize=1)
+def _zones(_hour: datetime) -> list[tuple[str, str]]:
+    """All that can be chosen: to look each up takes longer than the rest of the page."""
+    return [(zone, zone_label(zone)) for zone in sorted(time_zones()) if "/" in zone]
 
 
 class FeedbackForm(CommandForm):

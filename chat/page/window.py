@@ -135,7 +135,7 @@ def anew(conversation: Conversation, had: Span, message: UUID | None = None) -> 
     ends = {each for each in (had.first, had.last) if each is not None}
     on_branch = conversation.branch().filter(uuid__in=ends).count()
     if on_branch == len(ends):
-        found = _first(had.of(conversation), MESSAGES_ANEW + 1)
+        found = _first(conversation, had.of(conversation), MESSAGES_ANEW + 1)
         if len(found) <= MESSAGES_ANEW:
             return Window(conversation, found, had.first is not None, had.last is not None)
     around_it = around(conversation, message) if message else None
@@ -144,17 +144,20 @@ def anew(conversation: Conversation, had: Span, message: UUID | None = None) -> 
 
 def _upwards(conversation: Conversation, branch: MessageQuerySet) -> Window:
     """The last messages of these."""
-    found = _first(branch.order_by("-pk"), MESSAGES + 1)[::-1]
+    found = _first(conversation, branch.order_by("-pk"), MESSAGES + 1)[::-1]
     return Window(conversation, found[-MESSAGES:], has_earlier=len(found) > MESSAGES)
 
 
 def _downwards(conversation: Conversation, branch: MessageQuerySet, *, has_earlier: bool) -> Window:
-    found = _first(branch, MESSAGES + 1)
+    found = _first(conversation, branch, MESSAGES + 1)
     return Window(conversation, found[:MESSAGES], has_earlier, len(found) > MESSAGES)
 
 
-def _first(rows: MessageQuerySet, count: int) -> list[Message]:
-    return list(rows.for_display().select_related("conversation")[:count])
+def _first(conversation: Conversation, rows: MessageQuerySet, count: int) -> list[Message]:
+    found = list(rows.for_display()[:count])
+    for message in found:
+        message.conversation = conversation
+    return found
 
 
 def _id(text: str) -> UUID | None:
