@@ -45,14 +45,15 @@ class Handler(ASGIHandler):
         except RequestAborted:
             return
         # The context is the request's own: its language and time zone end with it.
-        respond = functools.partial(contextvars.copy_context().run, self._respond, scope, body)
+        context = contextvars.copy_context()
+        respond = functools.partial(context.run, self._respond, scope, body)
         threads = self._thread_apart if scope["path"] in self._apart else self._threads
         response = await asyncio.get_running_loop().run_in_executor(threads, respond)
         if not response.streaming:
             await self.send_response(response, send)
             return
         try:
-            await self._stream(response, receive, send)
+            await self._stream(response, receive, send, context)
         finally:
             # In the thread that went through it, so that its connection is closed as well.
             await sync_to_async(response.close)()
@@ -73,9 +74,15 @@ class Handler(ASGIHandler):
             if response is None or not response.streaming:
                 body.close()
 
-    async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
+    async def _stream(
+        self,
+        response: HttpResponseBase,
+        receive: Receive,
+        send: Send,
+        context: contextvars.Context,
+    ) -> None:
         """Until the end, or until there is nobody any more whom it is for."""
-        streaming = asyncio.ensure_future(self.send_response(response, send))
+        streaming = asyncio.create_task(self.send_response(response, send), context=context)
         gone = asyncio.ensure_future(receive())
         try:
             await asyncio.wait((streaming, gone), return_when=asyncio.FIRST_COMPLETED)

@@ -39,9 +39,11 @@ def fail(request):
 
 
 def endless(request):
+    translation.activate("ru")
+
     async def chunks():
         while True:
-            yield b"on and on "
+            yield f"on and on in {translation.get_language()}, ".encode()
             await asyncio.sleep(0)
 
     response = StreamingHttpResponse(chunks())
@@ -137,6 +139,7 @@ async def test_a_view_that_fails_is_answered_and_harms_no_other(handler):
 async def test_a_stream_ends_when_its_reader_leaves(handler):
     request = Asked(handler, "endless")
     await request.has_begun.wait()
+    assert request.body.startswith(b"on and on in ru, ")
     assert not _closed.is_set()
     request.gone.set()
     await asyncio.wait_for(request.task, 5)
