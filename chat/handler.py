@@ -6,8 +6,6 @@ middleware and views are synchronous: one hop is enough, and threads that stay k
 """
 
 import asyncio
-import contextvars
-import functools
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
@@ -44,16 +42,15 @@ class Handler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        # The context is the request's own: its language and time zone end with it.
-        context = contextvars.copy_context()
-        respond = functools.partial(context.run, self._respond, scope, body)
         threads = self._thread_apart if scope["path"] in self._apart else self._threads
-        response = await asyncio.get_running_loop().run_in_executor(threads, respond)
+        # It takes the context there and back: what streams speaks the language that the view chose.
+        respond = sync_to_async(self._respond, thread_sensitive=False, executor=threads)
+        response = await respond(scope, body)
         if not response.streaming:
             await self.send_response(response, send)
             return
         try:
-            await self._stream(response, receive, send, context)
+            await self._stream(response, receive, send)
         finally:
             # In the thread that went through it, so that its connection is closed as well.
             await sync_to_async(response.close)()
@@ -74,15 +71,9 @@ class Handler(ASGIHandler):
             if response is None or not response.streaming:
                 body.close()
 
-    async def _stream(
-        self,
-        response: HttpResponseBase,
-        receive: Receive,
-        send: Send,
-        context: contextvars.Context,
-    ) -> None:
+    async def _stream(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
         """Until the end, or until there is nobody any more whom it is for."""
-        streaming = asyncio.create_task(self.send_response(response, send), context=context)
+        streaming = asyncio.ensure_future(self.send_response(response, send))
         gone = asyncio.ensure_future(receive())
         try:
             await asyncio.wait((streaming, gone), return_when=asyncio.FIRST_COMPLETED)
