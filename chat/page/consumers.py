@@ -42,6 +42,8 @@ ACK_WITHIN_S = 30.0
 MAX_FRAME_CHARS = 16 * 1024
 FRAMES_A_SECOND = 40
 ASK_AGAIN_S = 0.5
+# A question that is asked is taken up at once: two changes, and most that happens comes in such pairs.
+SETTLE_S = 0.025
 
 NOT_LOGGED_IN, GONE, TOO_FAST = 4401, 4404, 4429
 TOO_BIG, RESTARTING, TRY_LATER = 1009, 1012, 1013
@@ -112,7 +114,8 @@ class Socket(AsyncWebsocketConsumer):
         self._following: dict[LiveReply, Position] = {}
         self._is_rung = False
         self._question: _Question | None = None
-        self._not_before = 0.0  # monotonic: the next question, after one that had no answer
+        # Monotonic: the next question, after one that had no answer; and of what bells tell.
+        self._not_before = self._settled_at = 0.0
         # What the page was told of running replies, and as what they were shown.
         self._told: dict[str, tuple[str, bool]] = {}
         self._shown: dict[str, Shown] = {}
@@ -182,7 +185,8 @@ class Socket(AsyncWebsocketConsumer):
         return sum(size for n, size, _ in self._sent if n > number)
 
     def _hear_bell(self, _note: dict[str, Any]) -> None:
-        self._is_rung = True
+        if not self._is_rung:
+            self._is_rung, self._settled_at = True, time.monotonic() + SETTLE_S
         self._poke()
 
     def _end_session(self) -> None:
@@ -239,7 +243,7 @@ class Socket(AsyncWebsocketConsumer):
     async def _wait(self, until: float) -> None:
         """For a bell, a frame from the page, news of a followed reply, or the time."""
         if self._has_room and self._is_rung and self._question is None:
-            until = min(until, self._not_before)
+            until = min(until, max(self._not_before, self._settled_at))
         # One that rings too early is looked at for nothing, every few seconds and not at each delta.
         if self._alarm is None or until < self._alarm_at:
             self._set_alarm(until)
@@ -295,8 +299,9 @@ class Socket(AsyncWebsocketConsumer):
         if self._question is not None and self._question.answer.done():
             await self._take_answer()
             ended = [reply for reply in ended if reply in self._following]
-        is_due = (self._is_rung or ended) and time.monotonic() >= self._not_before
-        if is_due and self._question is None:
+        now = time.monotonic()
+        is_due = ended or (self._is_rung and now >= self._settled_at)
+        if is_due and now >= self._not_before and self._question is None:
             self._ask(ended)
 
     def _live_ops(self) -> tuple[list[Op], dict[str, tuple[int, int, int]]]:
