@@ -501,6 +501,25 @@ PATHOLOGICAL = {
 }
 
 
+# So many as an open block may hold: each delta looks at all of them.
+OPEN_FORMULAS = {
+    "begun": "\\[\n" * 5_000,
+    "begun, and broken off": "\\[\n" * 5_000 + "\n\\]",
+    "begun and ended": "$$\n" * 5_000,
+    "two kinds": "$$\n\\[\n" * 3_000,
+}
+
+
+@pytest.mark.parametrize("name", OPEN_FORMULAS)
+def test_thousands_of_open_formulas_take_a_bounded_time(name: str) -> None:
+    text = OPEN_FORMULAS[name]
+    growing = Growing()
+    growing.grow(text[:-1])
+    start = time.process_time()
+    growing.grow(text[-1])
+    assert time.process_time() - start < 0.5
+
+
 @pytest.mark.parametrize("name", PATHOLOGICAL)
 def test_pathological_text_takes_a_bounded_time(name: str) -> None:
     text = PATHOLOGICAL[name]

@@ -6,6 +6,7 @@ made anew with each delta, and no part of it stays once the text is complete.
 """
 
 import re
+from bisect import bisect_left
 
 from chat.rendering.parse import GUARD
 from chat.rendering.shape import OPEN
@@ -25,7 +26,8 @@ _UNDECIDED = re.compile(
 _FENCE_OPENING = re.compile(r"[-+*>\d.) \t]*(?:`{3,}[^`]*|~{3,}.*)")
 _FENCE_CLOSING = re.compile(r"[> \t]*(?:`+|~+)[ \t]*")
 _DISPLAY_OPENING = re.compile(r"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(\$\$|\\\[)(?!.*\1)", re.M)
-_DISPLAY_END = re.compile(r"\n[ \t>]*(?:\n|```|~~~)")
+# Found at its line end alone: the next one may begin within it.
+_DISPLAY_END = re.compile(r"\n(?=[ \t>]*(?:\n|```|~~~))")
 _BLANK = re.compile(r"[ \t>]*")
 _ITEM = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)+(?:\[[ xX]\][ \t]+)?")
 _HEADING = re.compile(r"[ \t>]*#{1,6}[ \t]+")
@@ -72,25 +74,43 @@ def _is_undecided(line: str) -> bool:
 def _formula_end(source: str) -> int:
     """Where the last display formula ends that is whole, or 0: what is before it is settled."""
     end = at = 0
+    breaks = _breaks(source)
+    # Looked for anew only behind the last one: thousands of formulas may begin and none end.
+    ends: dict[str, int] = {}
     while match := _DISPLAY_OPENING.search(source, at):
         at = match.end()
-        found = source.find("$$" if match[1] == "$$" else "\\]", at)
-        if found >= 0 and not _DISPLAY_END.search(source, at, found):
+        closing = "$$" if match[1] == "$$" else "\\]"
+        if ends.get(closing, 0) < at:
+            found = source.find(closing, at)
+            ends[closing] = found if found >= 0 else len(source)
+        found = ends[closing]
+        if found < len(source) and not _is_broken(breaks, at, found):
             end = at = found + 2
     return end
 
 
 def _open_display(source: str) -> str | None:
     """The source with the display formula closed that is open at its end, or None."""
+    breaks = _breaks(source)
+    end = len(source.rstrip("\\$ \t\n"))
     for match in _DISPLAY_OPENING.finditer(source):
-        if _DISPLAY_END.search(source, match.end()):
+        if _is_broken(breaks, match.end(), len(source)):
             continue
-        body = source[match.end() :].rstrip("\\$ \t\n")
-        if not body:
+        if match.end() >= end:
             return source[: match.start()]
-        if len(body) <= DISPLAY_MAX_CHARS:
-            return source[: match.end()] + body + OPEN + ("$$" if match[1] == "$$" else "\\]")
+        if end - match.end() <= DISPLAY_MAX_CHARS:
+            return source[:end] + OPEN + ("$$" if match[1] == "$$" else "\\]")
     return None
+
+
+def _breaks(source: str) -> list[int]:
+    """Where a display formula that is open would end unfinished."""
+    return [match.start() for match in _DISPLAY_END.finditer(source)]
+
+
+def _is_broken(breaks: list[int], start: int, end: int) -> bool:
+    at = bisect_left(breaks, start)
+    return at < len(breaks) and breaks[at] < end
 
 
 def closed_code(source: str) -> str:
