@@ -49,7 +49,12 @@ class StaticFiles(WhiteNoiseMiddleware):
 
     def _was_collected_since(self, url: str) -> bool:
         is_ours = url.startswith(self.static_prefix) and self.url_is_canonical(url)
-        return is_ours and not url.endswith("/") and self._path(url).is_file()
+        if not is_ours or url.endswith("/"):
+            return False
+        try:
+            return self._path(url).is_file()
+        except OSError:  # a name that is longer than any file's may be
+            return False
 
     def _path(self, url: str) -> Path:
         return Path(self.static_root, url.removeprefix(self.static_prefix))

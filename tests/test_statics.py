@@ -52,9 +52,17 @@ def test_a_head_has_no_body_a_part_is_a_part_and_nothing_is_posted(server, style
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/css/", "/static/nowhere.css", "/static/staticfiles.json/"]
+    "path",
+    [
+        *("/static/css/", "/static/nowhere.css", "/static/staticfiles.json/"),
+        f"/static/{'a' * 300}.css",
+        f"/static/{'a/' * 3_000}a.css",
+    ],
+    ids=lambda path: path[:30],
 )
 def test_what_is_no_file_is_a_page_that_says_so(server, path):
+    told = len(server.log)
     answer = ask(server, "GET", path)
     assert answer.status_code == 404
     assert "There is nothing here" in answer.text
+    assert "Traceback" not in server.log[told:]
