@@ -13,7 +13,7 @@ from typing import IO, Any
 from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -27,8 +27,22 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class Request(ASGIRequest):
+    """A request whose form is UTF-8, whatever it says.
+
+    Django refuses another charset where the form is first looked into: by the error pages as well,
+    so that none could be made, and a thousand lines of tracebacks were logged.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        super()._set_content_type_params(meta)
+        self._encoding = None
+
+
 class Handler(ASGIHandler):
     """`apart`: addresses that have a thread of their own, so that a full process can still be asked."""
+
+    request_class = Request
 
     def __init__(self, apart: Collection[str] = ()) -> None:
         self._apart = frozenset(apart)

@@ -141,3 +141,19 @@ def test_a_name_of_a_conversation_makes_no_header(client):
         assert not re.search(r"[\r\n/\\]", found.headers.get("Content-Disposition", ""))
         assert "a" not in found.cookies
     assert quote("passwd") not in str(found.headers)
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "rot13", "base64_codec", "nonsense", "utf-8"])
+def test_a_form_is_utf_8_whatever_it_says(server, charset):
+    visitor = server.visitor()
+    visitor.get("/login/")
+    told = len(server.log)
+    token = visitor.http.cookies["csrftoken"]
+    answer = visitor.http.post(
+        "/login/",
+        content=f"csrfmiddlewaretoken={token}&username=",
+        headers={"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"},
+    )
+    assert answer.status_code == 422
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "Traceback" not in server.log[told:]
