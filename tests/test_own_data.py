@@ -5,7 +5,8 @@ import json
 import zipfile
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connection
 from django.utils import translation
 
 from chat.models import (
@@ -19,6 +20,7 @@ from chat.models import (
     User,
     search,
 )
+from chat.rendering import takeout
 from tests.people import browser
 from tests.rows import answer, ask, claim, fresh, person, queries_of
 
@@ -51,6 +53,19 @@ def of_bob():
 
 async def _read(response):
     return b"".join([chunk async for chunk in response.streaming_content])
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_no_connection_waits_for_a_reader_who_takes_their_time():
+    def chunks():
+        yield str(User.objects.count()).encode()
+        yield str(User.objects.count()).encode()
+
+    read = takeout.streamed(chunks())
+    assert await anext(read) == b"0"
+    # In the one thread that steps through it.
+    assert await sync_to_async(lambda: connection.connection)() is None
+    assert [chunk async for chunk in read] == [b"0"]
 
 
 def test_everything_is_one_download_and_of_nobody_else(ann, client):

@@ -2,17 +2,18 @@
 
 import csv
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 from django.utils import timezone
+
+from chat.rendering import takeout
 
 from . import reading
 
@@ -55,7 +56,7 @@ class Exporting:
         lines = _csv(rows) if form == "csv" else _jsonl(rows)
         name = f"potok-{self.export_name}-{timezone.localdate():%Y-%m-%d}.{form}"
         return StreamingHttpResponse(
-            _streamed(_in_chunks(lines)),
+            takeout.streamed(_in_chunks(lines)),
             content_type=TYPES[form],
             headers={
                 "Content-Disposition": f'attachment; filename="{name}"',
@@ -69,13 +70,6 @@ class Exporting:
 def is_export(request: HttpRequest) -> bool:
     match = request.resolver_match
     return match is not None and (match.url_name or "").endswith("_export")
-
-
-async def _streamed(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Django would gather what a plain iterator gives before it sends the first byte of it."""
-    step = sync_to_async(next)
-    while (chunk := await step(chunks, None)) is not None:
-        yield chunk
 
 
 def _batches(rows: QuerySet[Any]) -> Iterator[list[Any]]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.forms.models import model_to_dict
 from django.http import StreamingHttpResponse
 from django.utils import timezone
@@ -43,7 +44,7 @@ def answer(person: User, note: Note = lambda _: None) -> StreamingHttpResponse:
     """The archive as a download; `note` is told of each batch of conversations before it leaves."""
     name = f"potok-{person.username}-{timezone.localdate():%Y-%m-%d}.zip"
     return StreamingHttpResponse(
-        _streamed(archive(person, note)),
+        streamed(archive(person, note)),
         content_type="application/zip",
         headers={
             "Content-Disposition": content_disposition_header(True, name) or "attachment",
@@ -151,8 +152,20 @@ def _plain(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-async def _streamed(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def streamed(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Django would gather what a plain iterator gives before it sends the first byte of it."""
-    step = sync_to_async(next)
-    while (chunk := await step(chunks, None)) is not None:
+    step = sync_to_async(_step)
+    while (chunk := await step(chunks)) is not None:
         yield chunk
+
+
+def _step(chunks: Iterator[bytes]) -> bytes | None:
+    """The next one; no connection is kept until a reader has taken it.
+
+    There may be hundreds that take their time, and of connections PostgreSQL has a hundred.
+    """
+    try:
+        return next(chunks, None)
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
