@@ -64,6 +64,8 @@ class Request(WebRequest):
             return self.basic_error(400, b"Bad Request", "Which host is asked?")
         if self.requestHeaders.getRawHeaders(b"Upgrade", [b""])[0].lower() == b"websocket":
             self.channel.leave_crowd()
+            # Ours has none, and Daphne raises where one is not ASCII.
+            self.requestHeaders.removeHeader(b"Sec-WebSocket-Protocol")
         return super().process()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
@@ -114,6 +116,10 @@ class WebSocket(WebSocketProtocol):
         # The handshake has been read by now; a page stays for hours, and there are thousands.
         self.http_request_data, self.http_headers = b"", {}
         self.request.headers, self.clean_headers = {}, []
+
+    def sendHttpErrorResponse(self, code: int, *_told: Any) -> None:  # noqa: N802
+        """Autobahn's has no policy, and says in its first line what went wrong inside."""
+        self.sendData(refusal(b"%d Refused" % code, b"This is no socket of ours."))
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         self.sendCloseFrame(code=1000 if code is None else code)

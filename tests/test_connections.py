@@ -191,6 +191,12 @@ def test_what_follows_the_last_request_of_a_connection_is_not_read(server):
     assert statuses(answered(server, GET.replace("1.1", "1.0") + "\r\n" + SECOND)) == [200]
 
 
+# A socket that is not opened: its answer is made below the application.
+SHAKE = (
+    "GET /ws/ HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
 # --- every answer is guarded ---------------------------------------------------------------------
 
 
@@ -212,11 +218,17 @@ def test_what_follows_the_last_request_of_a_connection_is_not_read(server):
         "GET /demo/v1/nothing HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
         "GET /\xff HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
         POST + "Content-Length: 99999999999\r\n\r\n",
+        # Told apart by their address: so much of each is its name.
+        SHAKE.replace("/ws/", "/ws/?foreign") + "Origin: http://evil.example\r\n\r\n",
+        SHAKE.replace("/ws/", "/ws/?no-ascii") + "Sec-WebSocket-Protocol: a,\xff\r\n\r\n",
+        SHAKE.replace("/ws/", "/ws/?version").replace(": 13", ": 99") + "\r\n",
     ],
     ids=lambda sent: repr(sent)[:75],
 )
 def test_every_answer_has_the_policy_and_is_not_sniffed(server, sent):
+    told = len(server.log)
     head = answered(server, sent).partition(b"\r\n\r\n")[0].decode("latin-1").lower()
+    assert "Traceback" not in server.log[told:]
     assert re.search(r"\r\ncontent-security-policy: [^\r]*default-src 'none'", head)
     assert "x-content-type-options: nosniff" in head
     assert "\r\nserver:" not in head
