@@ -40,14 +40,13 @@ class Request(ASGIRequest):
 
 
 class Handler(ASGIHandler):
-    """`apart`: addresses that have a thread of their own, so that a full process can still be asked."""
+    """`apart`: addresses that have a thread each, so that a full process can still be asked."""
 
     request_class = Request
 
     def __init__(self, apart: Collection[str] = ()) -> None:
-        self._apart = frozenset(apart)
         self._threads = _threads(THREADS, "request")
-        self._thread_apart = _threads(1, "probe")
+        self._apart = {address: _threads(1, "probe") for address in apart}
         # Not as Django's own does: for a chain that runs in one thread.
         self.load_middleware(is_async=False)
 
@@ -56,7 +55,7 @@ class Handler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        threads = self._thread_apart if scope["path"] in self._apart else self._threads
+        threads = self._apart.get(scope["path"], self._threads)
         # It takes the context there and back: what streams speaks the language that the view chose.
         respond = sync_to_async(self._respond, thread_sensitive=False, executor=threads)
         response = await respond(scope, body)

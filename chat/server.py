@@ -66,6 +66,8 @@ class Request(WebRequest):
             self.channel.leave_crowd()
             # Ours has none, and Daphne raises where one is not ASCII.
             self.requestHeaders.removeHeader(b"Sec-WebSocket-Protocol")
+        # Of servers that stand before Daphne; a reader's would be put before each link of the page.
+        self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         return super().process()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:

@@ -234,6 +234,13 @@ def test_every_answer_has_the_policy_and_is_not_sniffed(server, sent):
     assert "\r\nserver:" not in head
 
 
+def test_a_reader_puts_nothing_before_the_links_of_a_page(server):
+    sent = b"GET /login/ HTTP/1.1\r\nHost: localhost\r\nDaphne-Root-Path: /elsewhere\r\n\r\n"
+    page = answered(server, sent)
+    assert b"/static/" in page
+    assert b"elsewhere" not in page
+
+
 # --- what never ends -----------------------------------------------------------------------------
 
 

@@ -58,6 +58,7 @@ def handler500(request):
 urlpatterns = [
     path("where", where),
     path("apart", where),
+    path("frozen", wait),
     path("wait", wait),
     path("fail", fail),
     path("endless", endless),
@@ -70,7 +71,7 @@ def handler(settings):
     settings.MIDDLEWARE = []
     _closed.clear()
     _let_go.clear()
-    yield Handler(apart=["/apart"])
+    yield Handler(apart=["/apart", "/frozen"])
     _let_go.set()
 
 
@@ -124,6 +125,7 @@ async def test_requests_run_beside_each_other(handler):
 
 async def test_a_full_process_can_still_be_asked_how_it_is(handler):
     waiting = [Asked(handler, "wait") for _ in range(THREADS + 1)]
+    waiting.append(Asked(handler, "frozen"))
     assert (await asked(handler, "apart")).status == 200
     assert not any(request.task.done() for request in waiting)
     _let_go.set()
