@@ -181,7 +181,6 @@ class Kind:
             f"{kind}_change": (page, self.change),
             f"{kind}_delete": (self.delete, self.delete),
             f"{kind}_history": (page, page),
-            # Leads to the row's own page.
             f"admin/{kind.replace('_', '/')}/<path:object_id>/": (_ALL, _ALL),
         }
 
@@ -243,6 +242,25 @@ for _name, _kind in KINDS.items():
     STAFF |= _kind.pages(_name)
 # These ask a gateway, which isn't there: what they do is in test_gateways_checked.py.
 REACHES_OUT = {"chat_gateway_check", "chat_gateway_list", "chat_gateway_balance"}
+# A GET that isn't refused is answered with a page, but for these.
+NO_PAGE = {
+    # These are the chat's own, as the login is.
+    "logout": 302,
+    "password_change": 302,
+    # No row has a page outside the administration, and `nothing` is no address.
+    "view_on_site": 404,
+    "admin/(?P<url>.*)$": 404,
+    # Of these there is a list, and no page each.
+    "chat_generation_change": 404,
+    "chat_price_change": 404,
+    "chat_rate_change": 404,
+    "chat_readlog_change": 404,
+    # These are done by POST alone.
+    "chat_generation_stop": 405,
+    **dict.fromkeys(REACHES_OUT, 405),
+    # These lead to the row's own page.
+    **{name: 302 for name in STAFF if name.endswith("<path:object_id>/")},
+}
 
 
 def staff_address(path: str, pks: dict[str, Any], message: object) -> str:

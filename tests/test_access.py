@@ -17,6 +17,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from tests.access import (
     ADDRESSES,
     FIELDS,
+    KINDS,
+    NO_PAGE,
     OPEN,
     OTHER_VERBS,
     OWNED,
@@ -56,13 +58,16 @@ def patterns(resolver: URLResolver, before: str = "", space: str = "") -> Iterat
             yield from patterns(each, path, f"{each.namespace}:" if each.namespace else space)
 
 
-ALL = dict(patterns(get_resolver()))
+FOUND = list(patterns(get_resolver()))
+ALL = dict(FOUND)
 STAFF_PATHS = {
     name.removeprefix("admin:"): path for name, path in ALL.items() if path.startswith("admin/")
 }
+LETTERS = {role: letter for letter, role in STAFF_ROLES.items()}
 
 
 def test_every_address_is_in_the_table():
+    assert len(ALL) == len(FOUND)  # of two with one name, one would be asked by nobody
     own = {name: path for name, path in ALL.items() if not path.startswith("admin/")}
     shapes = {name: re.sub(r"<[^>]*>", "{}", f"/{path}") for name, path in own.items()}
     assert {name: re.sub(r"{\w+}", "{}", at.path) for name, at in ADDRESSES.items()} == shapes
@@ -166,12 +171,11 @@ def is_as_told(answer: HttpResponse, at: At, wanted: int | str) -> bool:
 def test_a_page_of_the_administration_opens_for_the_roles_of_the_table(who):
     world = World()
     visitor, wrong = Visitor(world.people.get(who)), []
-    letters = {role: letter for letter, role in STAFF_ROLES.items()}
     for name, path in STAFF_PATHS.items():
         address = staff_address(path, world.pks, world.reply.uuid)
         sees, does = STAFF[name]
         for verb in verbs(who, "superuser"):
-            may = letters.get(who, "none") in (does if verb == "POST" else sees)
+            may = LETTERS.get(who, "none") in (does if verb == "POST" else sees)
             if may and verb == "POST" and name in REACHES_OUT:
                 continue
             answer = visitor.ask(verb, address)
@@ -182,6 +186,8 @@ def test_a_page_of_the_administration_opens_for_the_roles_of_the_table(who):
                 is_right = is_sent_to_login(answer, address)
             elif verb in OTHER_VERBS and who != "other":
                 is_right = answer.status_code < 500  # they may all be refused
+            elif may and verb == "GET":
+                is_right = answer.status_code == NO_PAGE.get(name, 200)
             elif may:
                 is_right = answer.status_code < 500 and answer.status_code != 403
             else:
@@ -192,6 +198,31 @@ def test_a_page_of_the_administration_opens_for_the_roles_of_the_table(who):
             if written and not (may and verb == "POST"):
                 wrong.append(f"{got}, and wrote {written}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("who", ["other", *STAFF_ROLES.values()])
+def test_a_forged_post_changes_no_history(who):
+    """What no page offers is not done for whoever sends it all the same."""
+    world = World()
+    visitor, wrong, asked = Visitor(world.people[who]), [], 0
+    for kind in [kind for kind, rights in KINDS.items() if rights.is_history]:
+        forged = {
+            "title": "changed",
+            "cost_nano": "1",
+            "status": "complete",
+            "post": "yes",
+            "action": "delete_selected",
+            "_selected_action": [str(world.pks[kind.split("_")[1]])],
+        }
+        for name, (_, does) in KINDS[kind].pages(kind).items():
+            if LETTERS.get(who, "none") in does:
+                continue
+            address = staff_address(STAFF_PATHS[name], world.pks, world.reply.uuid)
+            answer, asked = visitor.ask("POST", address, forged), asked + 1
+            if answer.status_code != 403 or visitor.written:
+                wrong.append(f"{who} {address}: {answer.status_code}, wrote {visitor.written}")
+    assert wrong == []
+    assert asked > 20
 
 
 # --- ids that come otherwise than in the address --------------------------------------------------
