@@ -247,7 +247,7 @@ NO_PAGE = {
     # These are the chat's own, as the login is.
     "logout": 302,
     "password_change": 302,
-    # No row has a page outside the administration, and `nothing` is no address.
+    # The row that is asked for has no page elsewhere, and `nothing` is no address.
     "view_on_site": 404,
     "admin/(?P<url>.*)$": 404,
     # Of these there is a list, and no page each.
@@ -267,7 +267,7 @@ def staff_address(path: str, pks: dict[str, Any], message: object) -> str:
     """The address behind a pattern of the administration, of the row that `pks` has of its kind."""
     kind = path.split("/")[2] if path.count("/") > 2 else ""
     known = {
-        "<path:object_id>": str(pks.get(kind, "")),
+        "<path:object_id>": str(pks.get(kind, 1)),
         "<id>": str(pks.get(kind, "")),
         "<int:pk>": str(pks.get(kind, "")),
         "<int:picture>": str(pks["picture"]),
