@@ -13,15 +13,6 @@ from tests.people import browser
 NANO_UNIT = 1_000_000_000
 
 
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected; passwords that cost nothing."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def people():
     """One person of each role."""

@@ -130,6 +130,23 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
             rows.break_lines()
 
 
+# --- pages and logins of this process ----------------------------------------------------------
+
+
+@pytest.fixture
+def plain_static(settings: Any, tmp_path: Path) -> None:
+    """Static files under plain addresses, as none are collected."""
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
+    settings.STATIC_ROOT = tmp_path
+
+
+@pytest.fixture
+def cheap_passwords(settings: Any) -> None:
+    """Passwords that cost nothing."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 # --- a scripted gateway and servers ----------------------------------------------------------
 
 

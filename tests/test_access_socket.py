@@ -14,12 +14,7 @@ from chat.page.consumers import PROTOCOL, Socket
 from tests.access import FRAMES, OWNED, PEOPLE, STRANGERS, World
 from tests.line import Line, asgi, session_of
 
-
-@pytest.fixture(autouse=True)
-def _no_manifest(settings):
-    """Static files by their plain names: nothing has collected them here."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+pytestmark = pytest.mark.usefixtures("plain_static")
 
 
 @pytest.fixture

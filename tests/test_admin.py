@@ -6,11 +6,11 @@ from django.test import Client
 from django.urls import reverse
 
 from chat.models import User
-from tests.administration import address, gateway, in_process, people
+from tests.administration import address, gateway, people
 from tests.people import browser
 
-__all__ = ["gateway", "in_process", "people"]
-pytestmark = pytest.mark.django_db
+__all__ = ["gateway", "people"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 
 
 # --- who may come in --------------------------------------------------------------------------

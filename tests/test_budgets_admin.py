@@ -9,12 +9,12 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.models import Allowance, Budget, User
 from chat.models.people import ROLES
-from tests.administration import address, in_process, people
+from tests.administration import address, people
 from tests.people import browser
 from tests.rows import queries_of
 
-__all__ = ["in_process", "people"]
-pytestmark = pytest.mark.django_db
+__all__ = ["people"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 FORM = {"period": "month", "money": "50", "currency": "rub", "is_hard": "on"}
 
 

@@ -15,14 +15,13 @@ from tests.administration import (
     ask,
     conversation,
     gateway,
-    in_process,
     people,
     reviewer,
 )
 from tests.people import browser
 
-__all__ = ["conversation", "gateway", "in_process", "people", "reviewer"]
-pytestmark = pytest.mark.django_db
+__all__ = ["conversation", "gateway", "people", "reviewer"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 
 
 # --- the list ---------------------------------------------------------------------------------

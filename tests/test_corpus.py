@@ -13,13 +13,7 @@ from tests.line import Line, session_of
 from tests.test_markdown import faults
 from tests.visitor import Visitor
 
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
+pytestmark = pytest.mark.usefixtures("plain_static")
 
 
 def test_there_are_some_hundreds_of_each():

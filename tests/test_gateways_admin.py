@@ -13,12 +13,11 @@ from chat.models import Call, Conversation, Gateway, LanguageModel, Message, Use
 from chat.models.people import ROLES
 from chat.rendering.export import as_json
 from tests import rows
-from tests.administration import in_process
 from tests.gateway_rows import KEY, address, administrator, fresh, own, owner, reachable
 from tests.people import browser, of_role
 
-__all__ = ["administrator", "in_process", "owner", "reachable"]
-pytestmark = pytest.mark.django_db
+__all__ = ["administrator", "owner", "reachable"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 COMMANDS = ("check", "list", "balance")
 
 

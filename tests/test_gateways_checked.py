@@ -10,12 +10,11 @@ from django.utils import timezone
 from chat.models import Call, Gateway, LanguageModel, User
 from chat.models.budgets import Weight
 from chat.models.calls import CallEnd
-from tests.administration import in_process
 from tests.gateway_rows import KEY, address, administrator, fresh, own, owner, reachable
 from tests.script import usage_of
 
-__all__ = ["administrator", "in_process", "owner", "reachable"]
-pytestmark = pytest.mark.django_db
+__all__ = ["administrator", "owner", "reachable"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 
 
 def command(client, name, gateway, **fields):

@@ -12,7 +12,7 @@ from tests.access import ADDRESSES, World
 from tests.people import browser
 from tests.rows import answer, ask
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 PASSWORD = "a-long-password-1"
 # As they stand in an address or a form: NUL, an escape, a lone surrogate, no UTF-8 at all, a number
 # longer than Python reads, one beyond every column, a formula, a way out of a header.
@@ -35,14 +35,6 @@ NAMES = """text model gateway client_key parent title q before after at compose 
     credential name theme language time_zone enter_sends default_model rating comment saved state
     error pinned system_prompt temperature max_tokens top_p stop confirm reason why p o e from to
     currency period scope user group since until""".split()
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from chat.rendering.usage import of_conversation
 from tests import rows
 from tests.people import browser
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 # Sums of these leave what a float can hold.
 COSTS = (0, 1, 7, 333_333_333, 10**9 + 1, 10**15 + 1, 9 * 10**16 + 3)
 CURRENCIES = ("USD", "RUB", "EUR")
@@ -32,11 +32,8 @@ Costs = dict[str, Decimal]
 
 
 @pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected; days that aren't UTC's."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
+def far_east(settings):
+    """Days that aren't UTC's."""
     settings.TIME_ZONE = "Asia/Vladivostok"
 
 

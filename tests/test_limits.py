@@ -16,16 +16,8 @@ from chat.replies import weights
 from tests.people import browser
 from tests.rows import ask, claim, finish, gateway, person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 SEND = {"text": "Why is the sky blue?", "model": "m", "gateway": "first"}
-
-
-@pytest.fixture(autouse=True)
-def plain_static(settings, tmp_path):
-    """Static files under plain addresses, as none are collected."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture

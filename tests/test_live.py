@@ -12,6 +12,7 @@ from chat.replies.log import Cursor, MemoryLogs
 from chat.replies.process import process
 from tests import rows
 
+pytestmark = pytest.mark.usefixtures("plain_static")
 LONG = "[late][far]\n\n" + "word " * OFF_LOOP_CHARS + "\n\n"
 FAR = "[far]: https://example.org/\n"
 
@@ -50,13 +51,6 @@ async def test_a_reply_is_not_done_before_its_last_render_can_be_had(ended):
     finally:
         reply.task.cancel()
         process.logs = None
-
-
-@pytest.fixture(autouse=True)
-def _no_manifest(settings):
-    """Static files by their plain names: nothing has collected them here."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
 
 
 def followed(*, is_done: bool) -> changes.Followed:

@@ -129,11 +129,9 @@ def test_old_attempts_are_forgotten():
 
 
 @pytest.mark.django_db
-def test_a_session_that_was_left_open_guesses_its_password_no_faster(client, settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def test_a_session_that_was_left_open_guesses_its_password_no_faster(
+    client, plain_static, cheap_passwords
+):
     new = "a longer horse battery"
     client.force_login(User.objects.create_user("ann", password=PASSWORD))
     fields = {"old_password": "wrong", "new_password1": new, "new_password2": new}
@@ -144,10 +142,7 @@ def test_a_session_that_was_left_open_guesses_its_password_no_faster(client, set
 
 
 @pytest.mark.django_db
-def test_whoever_has_no_password_sets_one_after_a_login_of_late(client, settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
+def test_whoever_has_no_password_sets_one_after_a_login_of_late(client, plain_static):
     client.force_login(User.objects.create_user("ann"))
     fields = {"new_password1": PASSWORD, "new_password2": PASSWORD}
     assert client.post("/password/", fields).status_code == 422

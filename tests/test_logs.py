@@ -233,11 +233,7 @@ def events():
 
 
 @pytest.fixture
-def admin(settings, tmp_path, events) -> Client:
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def admin(plain_static, cheap_passwords, events) -> Client:
     client = Client()
     client.force_login(User.create_owner("owner", PASSWORD))
     events.clear()

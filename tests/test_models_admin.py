@@ -5,11 +5,10 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 
 from chat.models import LanguageModel
-from tests.administration import in_process
 from tests.gateway_rows import administrator, own
 
-__all__ = ["administrator", "in_process"]
-pytestmark = pytest.mark.django_db
+__all__ = ["administrator"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 
 
 def test_an_administrator_marks_models_and_keeps_them_to_groups(administrator):

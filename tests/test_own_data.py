@@ -24,16 +24,8 @@ from chat.rendering import takeout
 from tests.people import browser
 from tests.rows import answer, ask, claim, fresh, person, queries_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 PASSWORD = "a-long-password-1"
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -20,18 +20,14 @@ from chat.models.passkeys import LastWayIn
 from tests.authenticator import FLAG, Authenticator
 from tests.server import PASSWORD, ROOT
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 ADDRESS = "/settings/passkeys/"
 ORIGIN = "http://localhost:8000"
 
 
 @pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, passwords that cost nothing, a name that browsers allow."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def known_host(settings):
+    """A name that browsers allow."""
     settings.ORIGINS = [ORIGIN, "http://127.0.0.1:8000"]
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 

@@ -14,17 +14,9 @@ from chat.models.language_models import NoAccess, destination
 from chat.models.people import ROLES
 from tests import people, rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 NANO = 1_000_000_000
 LIST = "/admin/chat/user/"
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
 
 
 def browser(role):

@@ -13,16 +13,9 @@ from chat.rendering.markdown import Growing
 from tests.people import browser, of_role
 from tests.rows import COMPLETE, ask, claim, finish, fresh, save
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 
 TEXT = "# Rivers\n\nThey begin\n\n- high up\n- in [springs][s]\n\n| a |\n|---|\n| 1 |\n\n[s]: https://a.example/\n"
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
 
 
 def came(generation, *pieces, reasoning="", ended_ms=None, outcome=COMPLETE):

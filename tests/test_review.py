@@ -18,16 +18,9 @@ from tests import people
 from tests.rows import answer, ask, gateway, person
 from tests.test_pictures import SECRET, as_url, made
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 
 STAFF = ("administrator", "reviewer", "analyst")
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture

@@ -13,17 +13,13 @@ from chat.models.logins import CODES, HERE
 from chat.models.second_factors import STEP_S, bare, code_at
 from tests.server import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 ADDRESS = "/settings/second-factor/"
 
 
 @pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, passwords that cost nothing, a secret of the test's own."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def own_secret(settings):
+    """A secret of the test's own."""
     settings.SECRETS_KEYS = ["a" * 40]
 
 

@@ -16,18 +16,9 @@ from chat.models.logins import SIGN_UPS
 from tests.people import browser
 from tests.server import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 FIELDS = {"username": "newcomer", "password1": PASSWORD, "password2": PASSWORD}
 CLOSED, INVITATION, OPEN = AccountPolicy.SignUp.values
-
-
-@pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected; passwords that cost nothing."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.identity_provider import CLIENT_ID, SECRET, IdentityProvider
 from tests.people import browser
 from tests.server import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static", "cheap_passwords")]
 ANN = {
     "sub": "subject-of-ann",
     "preferred_username": "Ann@example.org",
@@ -32,12 +32,8 @@ ANN = {
 
 
 @pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, passwords that cost nothing, a secret of the test's own."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def own_secret(settings):
+    """A secret of the test's own."""
     settings.SECRETS_KEYS = ["a" * 40]
 
 

@@ -21,7 +21,7 @@ from chat.models.calls import CallEnd
 from chat.models.people import ROLES
 from tests import people, rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 USED = {
     "prompt_tokens": 10,
     "completion_tokens": 20,
@@ -34,11 +34,8 @@ NANO = 1_000_000_000
 
 
 @pytest.fixture(autouse=True)
-def in_process(settings, tmp_path):
-    """Static files under plain addresses, as none are collected; days that aren't UTC's."""
-    storage = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": storage}
-    settings.STATIC_ROOT = tmp_path
+def far_east(settings):
+    """Days that aren't UTC's."""
     settings.TIME_ZONE = "Asia/Vladivostok"
 
 

@@ -13,13 +13,6 @@ from tests import rows
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def _no_manifest(settings):
-    """Static files by their plain names: nothing has collected them here."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
-
-
 def long(turns: int) -> Conversation:
     """A conversation with two messages a turn."""
     reply = rows.answer(rows.ask("one"), "eins")
@@ -105,7 +98,7 @@ def test_a_page_that_holds_very_much_begins_anew_with_the_newest():
     assert len(window.anew(conversation, window.WHOLE).rows) == MESSAGES
 
 
-@pytest.mark.usefixtures("_no_manifest")
+@pytest.mark.usefixtures("plain_static")
 def test_a_page_hears_of_what_it_holds_and_of_nothing_else():
     conversation = long(2 * MESSAGES)
     held = window.before(conversation, window.newest(conversation).earlier)
@@ -122,7 +115,7 @@ def test_a_page_hears_of_what_it_holds_and_of_nothing_else():
     assert found.page.version == version
 
 
-@pytest.mark.usefixtures("_no_manifest")
+@pytest.mark.usefixtures("plain_static")
 def test_what_a_page_asks_does_not_grow_with_its_conversation(rf):
     asked = []
     for turns in (MESSAGES, 10 * MESSAGES):
