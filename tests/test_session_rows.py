@@ -1,11 +1,13 @@
 """Whose a session is stands beside it: found without reading others', whichever version wrote it."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session as Before  # as the version before knows them
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.models.signals import post_init
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -112,13 +114,24 @@ def test_what_the_version_before_writes_into_a_session_leaves_whose_it_is(ann):
     assert owner_of(key) == ann.pk
 
 
-def test_all_sessions_that_there_are_get_their_person(ann):
-    """The migration does this, in batches."""
+def as_the_migration() -> None:
+    migration = import_module("chat.migrations.0031_session_users")
+    before = MigrationLoader(None).project_state([("chat", "0030_session_user")])
+    migration.fill(before.apps, connection.schema_editor())
+
+
+def as_the_models() -> None:
+    note_users(Session.objects.filter(user_id=None))
+
+
+@pytest.mark.parametrize("note", [as_the_migration, as_the_models])
+def test_all_sessions_that_there_are_get_their_person(ann, note):
+    """In batches; the migration has its own way, which stays as it was."""
     theirs = stored_before(ann.pk, BATCH + 1)
     strangers = stored_before(None, BATCH)
     broken = stored_before(ann.pk)
     Before.objects.filter(pk__in=broken).update(session_data="nothing that was signed")
-    note_users(Session.objects.filter(user_id=None))
+    note()
     assert set(Session.objects.filter(user_id=ann.pk).values_list("pk", flat=True)) == set(theirs)
     nobodys = Session.objects.filter(user_id=NOBODY).values_list("pk", flat=True)
     assert set(nobodys) == {*strangers, *broken}
