@@ -232,6 +232,26 @@ def test_a_day_without_calls_has_its_place_in_the_chart():
     assert (cost.most, tokens.most) == ("2 USD", "30")
 
 
+def test_a_year_is_drawn_by_weeks_that_can_be_told_apart():
+    spent("ann", NANO, days_ago=6)
+    spent("ann", 2 * NANO)
+    spent("ann", 6 * NANO, days_ago=7)
+    days = {"from": noon(364).date().isoformat(), "to": noon().date().isoformat()}
+    cost, tokens = page(**days).context["page"].charts()
+    assert (cost.name, tokens.name) == ("Cost a week, USD", "Tokens a week")
+    assert [bar.height for bar in cost.bars] == ["100.00", "50.00"]
+    assert [bar.height for bar in tokens.bars] == ["50.00", "100.00"]
+    assert cost.bars[-1].width == "1.51"  # of 53
+    assert re.fullmatch(r"[\d/]+ – [\d/]+: 3 USD", cost.bars[-1].told)
+
+
+def test_one_day_is_numbers_and_no_bar_as_wide_as_the_page():
+    spent("ann", NANO)
+    shown = page(days="1")
+    assert shown.context["page"].charts() == []
+    assert "By day" not in shown.content.decode()
+
+
 def test_a_chart_is_an_image_with_a_name_and_its_table_stands_under_it():
     spent("ann", NANO)
     shown = page().content.decode()

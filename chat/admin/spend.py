@@ -29,6 +29,7 @@ from .spend_view import COLUMNS, NAMES, View
 
 MOST_LINES = 20
 SHORT_SPAN = 14
+MOST_BARS = 92  # of a chart on a phone, each wide enough to be told from the next
 TITLES = {
     "user": gettext_lazy("By user"),
     "group": gettext_lazy("By group"),
@@ -175,30 +176,49 @@ class Page:
         return len(self._days) > SHORT_SPAN
 
     def charts(self) -> list[Chart]:
-        """One for each currency, and one of the tokens."""
-        of_day = {sums.key[0]: sums for sums in self._days}
-        days = list(self._names_of_days)
-        found = []
-        for currency in self.currencies:
-            costs = [of_day[day].costs.get(currency) if day in of_day else None for day in days]
-            name = _("Cost a day, %(currency)s") % {"currency": currency}
-            found.append(self._chart(name, costs, lambda cost, c=currency: money(cost, c)))
-        tokens = [of_day[day].tokens if day in of_day else None for day in days]
-        found.append(self._chart(_("Tokens a day"), tokens, lambda count: whole(count)))
+        """One for each currency, and one of the tokens; of a single day its number says it all."""
+        if self.span.days < 2:
+            return []
+        is_by_week = len(self._bars) < self.span.days
+        cost = _("Cost a week, %(currency)s") if is_by_week else _("Cost a day, %(currency)s")
+        found = [
+            self._chart(
+                cost % {"currency": code},
+                lambda sums, code=code: sums.costs.get(code),
+                lambda amount, code=code: money(amount, code),
+            )
+            for code in self.currencies
+        ]
+        tokens = _("Tokens a week") if is_by_week else _("Tokens a day")
+        found.append(self._chart(tokens, lambda sums: sums.tokens, whole))
         return [each for each in found if each]
+
+    @cached_property
+    def _bars(self) -> list[list[date]]:
+        """The days of each bar: of more than can be told apart, weeks that end as the span does."""
+        days = list(self._names_of_days)
+        size = 7 if len(days) > MOST_BARS else 1
+        ends = range(len(days), 0, -size)
+        return [days[max(0, end - size) : end] for end in reversed(ends)]
 
     @cached_property
     def _names_of_days(self) -> dict[date, str]:
         days = (self.span.first + timedelta(days=n) for n in range(self.span.days))
         return {day: date_format(day, "SHORT_DATE_FORMAT") for day in days}
 
-    def _chart(self, name: str, amounts: list[Any], told: Any) -> Chart | None:
+    def _chart(self, name: str, amount_of: Any, told: Any) -> Chart | None:
+        of_day = {sums.key[0]: amount_of(sums) for sums in self._days}
+        amounts = [sum(of_day.get(day) or 0 for day in days) for days in self._bars]
         words = [
-            f"{day}: {told(amount)}" if amount else ""
-            for day, amount in zip(self._names_of_days.values(), amounts, strict=True)
+            f"{self._name_of(days)}: {told(amount)}" if amount else ""
+            for days, amount in zip(self._bars, amounts, strict=True)
         ]
-        highest = max((amount or 0 for amount in amounts), default=0)
+        highest = max(amounts)
         return chart(name, list(zip(amounts, words, strict=True)), told(highest) if highest else "")
+
+    def _name_of(self, days: list[date]) -> str:
+        first, last = self._names_of_days[days[0]], self._names_of_days[days[-1]]
+        return first if first == last else f"{first} – {last}"
 
     @cached_property
     def _days(self) -> list[Sums]:
