@@ -84,3 +84,53 @@ def test_a_reply_looks_to_staff_as_it_did_to_its_reader(open_page, owner, gatewa
     body = page.locator("[data-role=assistant] [data-part=body]").first
     assert body.inner_html() == seen[0]
     assert body.evaluate(look) == seen[1]
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_on_a_phone_each_value_of_a_list_says_which_column_it_is_of(open_page, owner, locale):
+    owner.wait_for_reply(owner.send("How do rivers begin?"))
+    page = open_page(owner, viewport={"width": 360, "height": 740})
+    page.goto("/admin/chat/conversation/")
+    row = page.locator("#result_list tbody tr").first
+    label = "e => getComputedStyle(e, '::before').content"
+    messages = row.locator(".field-messages")
+    assert {"en": "Messages", "ru": "Сообщения"}[locale] in messages.evaluate(label)
+    assert row.locator(".field-name").evaluate(label) == "none"
+    assert page.locator(".results").evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.locator(".to-filters a").click()
+    expect(page.locator("#changelist-filter")).to_be_in_viewport()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert messages.evaluate(label) == "none"
+    expect(page.locator(".to-filters")).to_be_hidden()
+
+
+def test_a_list_is_searched_and_scrolled_by_keys(open_page, owner):
+    page = open_page(owner, viewport={"width": 1440, "height": 900})
+    page.goto("/admin/chat/user/")
+    page.get_by_label("Search").fill("own")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/user/?q=own")
+    expect(page.get_by_role("region", name="Users")).to_have_attribute("tabindex", "0")
+    expect(page.get_by_role("columnheader", name="More")).to_have_count(1)
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_an_empty_list_says_what_would_be_in_it(open_page, owner, locale):
+    page = open_page(owner)
+    empty, missed = {
+        "en": ("Nobody was erased.", "Nothing matches."),
+        "ru": ("Никто не стёрт.", "Ничего не подходит."),
+    }[locale]
+    page.goto("/admin/chat/erasure/")
+    expect(page.locator(".paginator")).to_have_text(empty)
+    page.goto("/admin/chat/user/?q=nobody-is-called-this")
+    expect(page.locator(".paginator")).to_contain_text(missed)
+    page.locator(".paginator a").click()
+    expect(page.locator("#result_list")).to_be_visible()
+
+
+@pytest.mark.parametrize("locale", ["ru"])
+def test_yes_and_no_are_words_of_the_readers(open_page, owner):
+    page = open_page(owner)
+    page.goto("/admin/chat/user/?q=owner")
+    expect(page.locator(".field-is_active").first).to_have_text("да")

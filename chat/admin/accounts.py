@@ -101,6 +101,7 @@ class InvitationForm(forms.ModelForm):
 class InvitationAdmin(admin.ModelAdmin):
     form = InvitationForm
     fields = ("note", "groups", "days")
+    told_when_empty = gettext_lazy("No invitation yet. Each is a link by which somebody signs up.")
     list_display = (
         "__str__",
         "note",

@@ -146,6 +146,7 @@ class BudgetAdmin(admin.ModelAdmin):
     form = BudgetForm
     change_form_template = "admin/budget.html"
     list_display = ("whose", "period", "limits", "kind", "used")
+    told_when_empty = gettext_lazy("No budget yet: nobody is warned and nothing is refused.")
     list_display_links = ("whose",)
     list_select_related = ("user", "group")
     list_filter = ("period", "is_hard")

@@ -33,6 +33,7 @@ NAMES = {
 class ErasureAdmin(ReadOnlyAdmin):
     page_template = "admin/erasure.html"
     list_display = ("at", "whose", "by", "rows", "calls", "cleaned_at")
+    told_when_empty = gettext_lazy("Nobody was erased.")
     list_display_links = ("at",)
     sortable_by = ()
 

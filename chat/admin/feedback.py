@@ -64,6 +64,7 @@ class FeedbackAdmin(Exporting, ReadOnlyAdmin):
     export_name = "feedback"
     page_template = "admin/feedback.html"
     list_display = ("given", "thumb", "said", "owner", "of_model", "verdict", "reviewer", "done")
+    told_when_empty = gettext_lazy("Nothing is left to do.")
     list_display_links = ("given",)
     list_select_related = ("message__conversation__owner", "reviewer")
     list_filter = (DoneFilter, "rating", "verdict", ("created_at", DaysFilter))
@@ -162,6 +163,6 @@ class FeedbackAdmin(Exporting, ReadOnlyAdmin):
     def of_model(self, row: Feedback) -> str:
         return str(row.message.model)
 
-    @admin.display(description=gettext_lazy("done"), boolean=True)
-    def done(self, row: Feedback) -> bool:
-        return row.done_at is not None
+    @admin.display(description=gettext_lazy("done"))
+    def done(self, row: Feedback) -> Any:
+        return row.done_at

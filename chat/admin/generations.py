@@ -84,6 +84,7 @@ class RunningList(ChangeList):
 class GenerationAdmin(ReadOnlyAdmin):
     change_list_template = "admin/running.html"
     has_row_commands = True
+    told_when_empty = gettext_lazy("Nothing is running or waiting.")
     list_display = (
         "asked",
         "person",

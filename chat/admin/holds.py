@@ -83,6 +83,7 @@ class HoldAdmin(ReadOnlyAdmin):
     form = HoldForm
     page_template = "admin/hold.html"
     list_display = ("placed_at", "on", "why", "placed_by", "lifted_at", "lifted_by")
+    told_when_empty = gettext_lazy("No hold was ever placed: everything can be deleted.")
     list_select_related = ("person", "placed_by", "lifted_by")
     list_filter = (StandingFilter,)
     sortable_by = ()

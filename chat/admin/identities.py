@@ -62,6 +62,7 @@ class IdentityProviderAdmin(admin.ModelAdmin):
 
     form = ProviderForm
     list_display = ("name", "issuer", "enabled", "makes_accounts")
+    told_when_empty = gettext_lazy("No provider yet: everybody logs in with a password.")
     prepopulated_fields: dict[str, Any] = {}
     actions = None
 

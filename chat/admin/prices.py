@@ -66,6 +66,9 @@ class PriceAdmin(ReadOnlyAdmin):
     form = PriceForm
     add_form_template = "admin/price.html"
     fields = ("gateway", "model", "valid_from", "currency", "prompt", "cached", "completion")
+    told_when_empty = gettext_lazy(
+        "No prices yet. Without one, and without the gateway's own word, what a call cost is unknown."
+    )
     list_display = (
         "model",
         "gateway",

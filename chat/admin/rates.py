@@ -41,6 +41,9 @@ class RateAdmin(ReadOnlyAdmin):
     form = RateForm
     fields = ("currency", "rate", "into", "day")
     list_display = ("day", "currency", "exact_rate", "into")
+    told_when_empty = gettext_lazy(
+        "No rates yet. With them the page about spending says what all of it is in one currency."
+    )
     list_display_links = None
     list_filter = ("currency", "into")
     sortable_by = ()

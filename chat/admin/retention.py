@@ -27,6 +27,9 @@ class RetentionAdmin(admin.ModelAdmin):
     change_list_template = "admin/retention.html"
     fields = ("group", "idle_days", "deleted_days")
     list_display = ("whose", "idle_days", "deleted_days")
+    told_when_empty = gettext_lazy(
+        "There is no rule: everything is kept, what people deleted as well."
+    )
     list_select_related = ("group",)
     ordering = ("group_id",)
     sortable_by = ()

@@ -68,6 +68,9 @@ class ScaleForm(forms.ModelForm):
 class ScaleAdmin(admin.ModelAdmin):
     form = ScaleForm
     list_display = ("name", "values", "meaning")
+    told_when_empty = gettext_lazy(
+        "No scales yet. With one, reviewers give replies a number or a label."
+    )
     actions = None
     sortable_by = ()
 

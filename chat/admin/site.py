@@ -66,6 +66,8 @@ class PotokAdminConfig(SimpleAdminConfig):
         super().ready()
         for topic in TOPICS:
             import_module(f"chat.admin.{topic}")
+        # Django's icons are called "True" and "False" in every language, and have no setting.
+        import_module("django.contrib.admin.templatetags.admin_list")._boolean_icon = _truth
 
 
 class PotokAdmin(AdminSite):
@@ -159,6 +161,10 @@ class PotokAdmin(AdminSite):
             model["name"] = NAMES.get(model["object_name"], model["name"])
         models.sort(key=lambda model: ORDER.index(model["object_name"]))
         return [apps[0] | {"name": self.site_header, "models": models}]
+
+
+def _truth(is_so: bool | None) -> str:
+    return PotokAdmin.empty_value_display if is_so is None else _("yes") if is_so else _("no")
 
 
 def _asked(request: HttpRequest, place: dict[str, Any]) -> Iterator[str]:
