@@ -134,3 +134,29 @@ def test_yes_and_no_are_words_of_the_readers(open_page, owner):
     page = open_page(owner)
     page.goto("/admin/chat/user/?q=owner")
     expect(page.locator(".field-is_active").first).to_have_text("да")
+
+
+@pytest.mark.parametrize("locale", ["ru"])
+def test_a_role_is_called_by_its_name_on_its_page_as_in_the_list(open_page, owner):
+    page = open_page(owner)
+    page.goto("/admin/auth/group/")
+    page.locator("#result_list tbody a").first.click()
+    expect(page.locator("h1")).to_have_text("владелец")
+    expect(page.locator(".field-label .readonly")).to_have_text("владелец")
+    expect(page.locator("#content")).not_to_contain_text("owner")
+
+
+def test_what_cannot_be_undone_is_red_and_a_field_in_focus_keeps_its_ring(open_page, owner):
+    owner.server.add_user("passing")
+    page = open_page(owner, viewport={"width": 360, "height": 740})
+    page.goto("/admin/chat/user/?q=passing")
+    page.locator("#result_list tbody th a").click()
+    assert (
+        page.locator(".form-row").first.evaluate("e => getComputedStyle(e).overflow") == "visible"
+    )
+    page.locator("a[href$='/erase/']").click()
+    fill = page.get_by_role("button", name="Erase for good").evaluate(
+        "e => getComputedStyle(e).backgroundColor"
+    )
+    hue = float(fill.removesuffix(")").split()[2])
+    assert 15 < hue < 45, fill  # of oklch: red

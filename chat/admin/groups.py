@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy
 
 from chat.models import LanguageModel
@@ -63,8 +63,17 @@ class GroupAdmin(admin.ModelAdmin):
         return super().get_queryset(request).annotate(people=people, model_count=models)
 
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> list[str]:
+        name = "label" if obj is not None and obj.name in ROLES else "name"
         may_keep = request.user.has_perm("chat.change_languagemodel")
-        return ["name", "models"] if may_keep else ["name"]
+        return [name, "models"] if may_keep else [name]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """A role is called as it is everywhere, in the reader's language."""
+        if group := context.get("original"):
+            context |= {"heading": self.label(group)}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
