@@ -27,6 +27,16 @@ def test_seeded_conversations_are_whole_found_and_added_up():
     assert {hit.message for hit in search.search("ежик", limit=1_000)} == before
 
 
+def test_what_came_later_has_the_greater_key_and_only_a_title_is_found_as_one():
+    call_command("seed_demo", conversations=30)
+    began = list(Call.objects.order_by("pk").values_list("started_at", flat=True))
+    assert began == sorted(began)
+    for hit in search.search("ежик", limit=1_000):
+        if hit.message is None:
+            title = Conversation.objects.get(pk=hit.conversation).title
+            assert "ёжик" in title.lower()
+
+
 def test_real_conversations_go_on_beside_them():
     mine = ask("A real one").conversation
     call_command("seed_demo", conversations=3)

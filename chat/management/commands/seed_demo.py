@@ -25,6 +25,7 @@ from chat.models import (
 )
 from chat.rendering.words import spread
 
+TITLE_CHARS = 60
 MESSAGES = 10  # in each conversation, questions and replies by turns
 BATCH = 5_000
 CONVERSATIONS_A_PERSON = 200
@@ -83,32 +84,27 @@ def _texts() -> None:
     rows = []
     for number in range(len(sentences)):
         text = " ".join(sentences[(number * 7 + step * 61) % len(sentences)] for step in range(16))
-        rows.append((number, text, spread(text)))
+        rows.append((number, text, spread(text), spread(text[:TITLE_CHARS])))
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS demo_text")
         cursor.execute(
-            "CREATE TEMPORARY TABLE demo_text (k integer PRIMARY KEY, text text, words text)"
+            "CREATE TEMPORARY TABLE demo_text (k integer PRIMARY KEY, text text, words text,"
+            " title_words text)"
         )
-        cursor.executemany("INSERT INTO demo_text VALUES (%s, %s, %s)", rows)
-        if connection.vendor == "postgresql":
-            cursor.execute("ALTER TABLE demo_text ADD vector tsvector")
-            cursor.execute(
-                "UPDATE demo_text SET vector ="
-                " to_tsvector('simple', words) || to_tsvector('russian', words)"
-            )
+        cursor.executemany("INSERT INTO demo_text VALUES (%s, %s, %s, %s)", rows)
 
 
 def _batch(
     count: int, first: int, wanted: int, people: list[int], gateway: Gateway
 ) -> Iterator[str]:
-    """Statements that add `count` conversations, the newest first; every name in them is ours."""
+    """Statements that add `count` conversations, the oldest first; every name in them is ours."""
     c, m, g = (
         (model.objects.aggregate(last=Max("pk"))["last"] or 0)
         for model in (Conversation, Message, Generation)
     )
     calls = Call.objects.aggregate(last=Max("pk"))["last"] or 0
     uuid = _by_vendor("lower(hex(randomblob(16)))", "gen_random_uuid()")
-    age = f"(({first} + i) * {SPAN_S // wanted} + ({MESSAGES} - j) * 60)"
+    age = f"(({wanted - first} + 1 - i) * {SPAN_S // wanted} + ({MESSAGES} - j) * 60)"
     yield "DROP TABLE IF EXISTS demo_row"
     # One row a message: its key, its conversation's, its reply's generation, who, when, which text.
     yield f"""
@@ -133,7 +129,7 @@ def _batch(
     yield f"""
         INSERT INTO chat_conversation (id, uuid, owner_id, title, title_source, version,
         branch_version, created_at, active_at)
-        SELECT conversation, {uuid}, owner, substr(text, 1, 60), 'words', 1, 1, at, ended
+        SELECT conversation, {uuid}, owner, substr(text, 1, {TITLE_CHARS}), 'words', 1, 1, at, ended
         FROM demo_row JOIN demo_text USING (k) WHERE j = 1
     """  # noqa: S608
     yield f"""
@@ -177,15 +173,16 @@ def _batch(
 
 def _indexed() -> Iterator[str]:
     sources = [
-        ("message", "demo_row JOIN demo_text USING (k)"),
-        ("-conversation", "demo_row JOIN demo_text USING (k) WHERE j = 1"),
+        ("message", "words", "demo_row JOIN demo_text USING (k)"),
+        ("-conversation", "title_words", "demo_row JOIN demo_text USING (k) WHERE j = 1"),
     ]
-    for key, source in sources:
+    for key, words, source in sources:
         yield _by_vendor(
-            f"INSERT INTO chat_search (rowid, owner, words) SELECT {key}, owner, words"  # noqa: S608
+            f"INSERT INTO chat_search (rowid, owner, words) SELECT {key}, owner, {words}"  # noqa: S608
             f" FROM {source}",
-            f"INSERT INTO chat_search (id, words, vector) SELECT {key}, words,"  # noqa: S608
-            f" array_to_tsvector(ARRAY['@' || owner]) || vector FROM {source}",
+            f"INSERT INTO chat_search (id, words, vector) SELECT {key}, {words},"  # noqa: S608
+            f" array_to_tsvector(ARRAY['@' || owner]) || to_tsvector('simple', {words})"
+            f" || to_tsvector('russian', {words}) FROM {source}",
         )
 
 
