@@ -31,7 +31,7 @@ from tests.server import ROOT, Client
 VENDOR = ROOT / "tests" / "vendor"
 AXE = VENDOR / "axe-core-4.14.1.min.js"
 RUN = """async () => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] })
+  const { violations } = await axe.run(document, { resultTypes: ["violations"], preload: false })
   const icons = new Set([...document.querySelectorAll("use")].map((use) => use.getAttribute("href")))
   const blank = [...icons].filter((icon) => !document.querySelector(`symbol${icon}`))
   return [...blank.map((icon) => `no such icon: ${icon}`), ...violations.flatMap(({ id, nodes }) =>
@@ -121,6 +121,27 @@ def test_5_13_axe_finds_nothing(server, reader, open_page, complaints, screen, w
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert flaws(page) == [], scheme
+
+
+ROOMS = """spend conversation feedback generation call budget budget/add user user/add gateway
+languagemodel price rate scale scale/add readlog retention retention/due hold hold/add erasure
+invitation accountpolicy identityprovider""".split()
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_5_13_axe_finds_nothing_in_the_admin(owner, reader, open_page, complaints, width):
+    page = open_page(owner, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    complaints[0].allow(ALLOWED)
+    page.add_init_script(path=AXE)
+    for room in ROOMS:
+        page.goto(f"/admin/{room}/" if room == "spend" else f"/admin/chat/{room}/")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            assert flaws(page) == [], (room, scheme)
+    page.goto("/admin/chat/conversation/")
+    page.locator("#result_list tbody th a").first.click()
+    page.wait_for_url("**/change/**")
+    assert flaws(page) == []
 
 
 def test_5_13_axe_finds_nothing_for_a_visitor_who_is_lost(server, open_page, complaints):

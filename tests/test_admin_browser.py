@@ -146,9 +146,12 @@ def test_a_role_is_called_by_its_name_on_its_page_as_in_the_list(open_page, owne
     expect(page.locator("#content")).not_to_contain_text("owner")
 
 
-def test_what_cannot_be_undone_is_red_and_a_field_in_focus_keeps_its_ring(open_page, owner):
+def test_what_cannot_be_undone_is_red_and_a_field_in_focus_keeps_its_ring(
+    open_page, owner, complaints
+):
     owner.server.add_user("passing")
     page = open_page(owner, viewport={"width": 360, "height": 740})
+    complaints[0].allow("status of 422")
     page.goto("/admin/chat/user/?q=passing")
     page.locator("#result_list tbody th a").click()
     assert (
@@ -160,3 +163,7 @@ def test_what_cannot_be_undone_is_red_and_a_field_in_focus_keeps_its_ring(open_p
     )
     hue = float(fill.removesuffix(")").split()[2])
     assert 15 < hue < 45, fill  # of oklch: red
+    page.get_by_label("Their name, to be sure").fill("somebody")
+    with page.expect_response(lambda answer: answer.status == 422):
+        page.keyboard.press("Enter")
+    expect(page.get_by_label("Their name, to be sure")).to_be_focused()

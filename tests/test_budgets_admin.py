@@ -71,6 +71,16 @@ def test_a_webhook_over_plain_http_needs_the_operators_word(people, settings):
     assert add(people["owner"], webhook="http://chat.local/hook").status_code == 302
 
 
+def test_a_budgets_page_is_called_after_the_person_by_those_who_know_names(people):
+    made = Budget.objects.create(tokens=1000, user=people["member"])
+    page = address("chat_budget_change", made.pk)
+    assert (
+        '<h1 dir="auto">member, month</h1>' in browser(people["owner"]).get(page).content.decode()
+    )
+    seen = browser(people["analyst"]).get(page).content.decode()
+    assert f'<h1 dir="auto">{people["member"].key.hex[:8]}, month</h1>' in seen
+
+
 @pytest.mark.parametrize("role", [role for role in ROLES if role not in ("owner", "administrator")])
 def test_nobody_else_sets_changes_or_takes_one_away(people, role):
     made = Budget.objects.create(tokens=1000)

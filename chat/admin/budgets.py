@@ -202,6 +202,10 @@ class BudgetAdmin(admin.ModelAdmin):
         people = _people(budget, naming(request)) if budget else []
         names = _names() if self.has_change_permission(request) else []
         context = {"people": people, "most": MOST_PEOPLE, "names": names}
+        if budget:
+            person = budget.user and naming(request)(budget.user)
+            period = budget.get_period_display()
+            context["heading"] = f"{person}, {period}" if person else capfirst(str(budget))
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

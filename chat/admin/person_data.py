@@ -30,6 +30,9 @@ class EraseForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.person = person
         self.fields["username"].widget.attrs |= {"autocomplete": "off", "spellcheck": "false"}
+        if self.errors:
+            # The page is a new one: whoever types goes on where they were.
+            self.fields["username"].widget.attrs["autofocus"] = True
 
     def clean_username(self) -> str:
         if self.cleaned_data["username"].strip() != self.person.username:

@@ -5,11 +5,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib import messages as notices
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -53,6 +55,13 @@ class RetentionAdmin(admin.ModelAdmin):
                 "Until then whoever may see what was deleted sees it. Empty: it is kept."
             )
         return form
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        rule = self.get_object(request, unquote(object_id))
+        heading = capfirst(self.whose(rule)) if rule else ""
+        return super().change_view(request, object_id, form_url, {"heading": heading})
 
     def save_model(self, request: HttpRequest, obj: Retention, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -304,6 +304,9 @@ def prepare_review(server: Server, anna: Client) -> None:
     everybody = {"period": "month", "money": "500", "currency": "USD", "is_hard": "on"}
     for budget in (everybody, {"period": "day", "tokens": "200000", "is_each": "on"}):
         assert owner.post("/admin/chat/budget/add/", budget).status_code == 302
+    # A budget that refuses lets nothing run whose price it doesn't know.
+    free = {"gateway": "1", "model": "demo-error-hang", "prompt": "0", "completion": "0"}
+    assert owner.post("/admin/chat/price/add/", free | {"currency": "USD"}).status_code == 302
     server.manage("seed_demo", "--conversations", "1000")
     server.manage("backup")
     server.manage("erase_person", "demo-5", "--yes")
