@@ -19,6 +19,8 @@ def test_no_page_breaks_the_policy_or_scrolls_sideways(open_page, owner, locale)
         page = open_page(owner, viewport=viewport)
         for name in LISTS:
             assert page.goto(f"/admin/chat/{name}/").ok
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= viewport["width"], page.url
             link = page.locator("#result_list tbody tr a").first
             if name != "generation":
                 link.click()
@@ -167,3 +169,11 @@ def test_what_cannot_be_undone_is_red_and_a_field_in_focus_keeps_its_ring(
     with page.expect_response(lambda answer: answer.status == 422):
         page.keyboard.press("Enter")
     expect(page.get_by_label("Their name, to be sure")).to_be_focused()
+
+
+def test_the_boxes_to_keep_models_to_a_group_are_seen(open_page, owner):
+    page = open_page(owner, viewport={"width": 768, "height": 900})
+    page.goto("/admin/auth/group/add/")
+    box = page.locator("div.choices input").first.bounding_box()
+    assert 10 < box["width"] < 30
+    assert 10 < box["height"] < 30
