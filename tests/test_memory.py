@@ -1,4 +1,4 @@
-"""What rendering takes of the machine's memory, and that it gives it back."""
+"""What a process takes of the machine's memory, that it gives it back, and what it looks through."""
 
 import subprocess
 import sys
@@ -40,6 +40,32 @@ def test_what_a_long_text_took_is_given_back_whichever_threads_render():
     after, most = gained_mb("'word ' * 100_000", threads=4)
     assert most > 30
     assert after < 30
+
+
+LOOKED_THROUGH = """
+import gc, weakref
+import chat.rendering.markdown
+from chat.allocator import keep
+
+keep()
+before = gc.get_freeze_count(), len(gc.get_objects())
+
+class Garbage:
+    def __init__(self):
+        self.itself = self
+
+gone = weakref.ref(Garbage())
+gc.collect()
+print(*before, gone() is None)
+"""
+
+
+def test_what_a_start_has_loaded_is_not_looked_through_again_and_garbage_is_found():
+    command = [sys.executable, "-c", LOOKED_THROUGH]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept, looked_through, is_found = done.stdout.split()
+    assert int(kept) > 20 * int(looked_through)
+    assert is_found == "True"
 
 
 TEXTS = {

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
-from chat.allocator import give_back
+from chat.allocator import give_back, keep
 from chat.catalogues import compile_catalogues
 from chat.installation import (
     collect_static,
@@ -63,6 +63,7 @@ class Command(BaseCommand):
                 ) from None
 
     def _greet(self) -> None:
+        keep()
         address = settings.ORIGINS[0]
         names = [gateway["name"] for gateway in settings.GATEWAYS]
         self.stdout.write(f"\nPotok is ready: {address}")

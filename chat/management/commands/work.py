@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from chat.allocator import give_back
+from chat.allocator import give_back, keep
 from chat.models import Gateway, IdentityProvider
 from chat.replies.process import process
 
@@ -57,6 +57,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end, number)
         await process.start(runs=True)
+        keep()
         self.stdout.write("This worker is ready. Ctrl-C ends it.")
         self.stdout.flush()
         await asked.wait()
