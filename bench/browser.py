@@ -46,10 +46,11 @@ new MutationObserver(() => {
   requestAnimationFrame(() => {
     isDue = false
     const body = document.querySelector("#messages > article:last-of-type [data-part=body]")
-    const newest = body?.textContent.match(/W\d+(?!.*W)/s)
-    if (!newest) return
+    const text = body?.textContent ?? ""
+    const newest = Number.parseInt(text.slice(text.lastIndexOf("W") + 1))
+    if (Number.isNaN(newest)) return
     // Handled once the frame has been made.
-    frames.push(Number(newest[0].slice(1)))
+    frames.push(newest)
     after.port2.postMessage(0)
   })
 }).observe(document, { childList: true, subtree: true, characterData: true })
