@@ -106,8 +106,8 @@ class Page:
         return list(self.total.costs)
 
     @cached_property
-    def total_line(self) -> Line:
-        return self._line(_("In all"), self.total, calls=self.view.calls())
+    def totals(self) -> list[Line]:
+        return [self._line(_("In all"), self.total, calls=self.view.calls())]
 
     @cached_property
     def converted(self) -> Converted | None:
