@@ -33,7 +33,11 @@ demo = create_app(
     streams_dir=Path(settings.STREAMS_DIR) if settings.STREAMS_DIR else None,
 )
 statics = StaticFiles()
-views = Handler(apart=PROBES)
+views = Handler(
+    apart=PROBES,
+    # Identity providers, and gateways that are tried.
+    abroad=("/login/with/", "/settings/connect/", "/admin/chat/gateway/"),
+)
 process.before_end(close_all)
 
 

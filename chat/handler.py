@@ -22,6 +22,8 @@ from chat.replies.database import keep_connection
 # So many requests at once, each with a connection; further ones wait for a thread. Python runs one of
 # them at a time, and what they wait for is the database.
 THREADS = 20
+# What waits for another host, by seconds where that one is silent, takes no thread from the others.
+THREADS_ABROAD = 6
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -40,12 +42,18 @@ class Request(ASGIRequest):
 
 
 class Handler(ASGIHandler):
-    """`apart`: addresses that have a thread each, so that a full process can still be asked."""
+    """Django's views.
+
+    `apart`: addresses that have a thread each, so that a full process can still be asked. `abroad`:
+    what those begin with whose views wait for another host.
+    """
 
     request_class = Request
 
-    def __init__(self, apart: Collection[str] = ()) -> None:
+    def __init__(self, apart: Collection[str] = (), abroad: tuple[str, ...] = ()) -> None:
         self._threads = _threads(THREADS, "request")
+        self._abroad = abroad
+        self._threads_abroad = _threads(THREADS_ABROAD, "abroad")
         self._apart = {address: _threads(1, "probe") for address in apart}
         # Not as Django's own does: for a chain that runs in one thread.
         self.load_middleware(is_async=False)
@@ -55,7 +63,9 @@ class Handler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        threads = self._apart.get(scope["path"], self._threads)
+        is_abroad = scope["path"].startswith(self._abroad)
+        others = self._threads_abroad if is_abroad else self._threads
+        threads = self._apart.get(scope["path"], others)
         # It takes the context there and back: what streams speaks the language that the view chose.
         respond = sync_to_async(self._respond, thread_sensitive=False, executor=threads)
         response = await respond(scope, body)

@@ -59,6 +59,8 @@ urlpatterns = [
     path("where", where),
     path("apart", where),
     path("frozen", wait),
+    path("abroad/wait", wait),
+    path("abroad/where", where),
     path("wait", wait),
     path("fail", fail),
     path("endless", endless),
@@ -71,7 +73,7 @@ def handler(settings):
     settings.MIDDLEWARE = []
     _closed.clear()
     _let_go.clear()
-    yield Handler(apart=["/apart", "/frozen"])
+    yield Handler(apart=["/apart", "/frozen"], abroad=("/abroad/",))
     _let_go.set()
 
 
@@ -126,11 +128,19 @@ async def test_requests_run_beside_each_other(handler):
 async def test_a_full_process_can_still_be_asked_how_it_is(handler):
     waiting = [Asked(handler, "wait") for _ in range(THREADS + 1)]
     waiting.append(Asked(handler, "frozen"))
+    assert (await asked(handler, "abroad/where")).status == 200
     assert (await asked(handler, "apart")).status == 200
     assert not any(request.task.done() for request in waiting)
     _let_go.set()
     await asyncio.gather(*(request.task for request in waiting))
     assert {request.status for request in waiting} == {200}
+
+
+async def test_what_waits_for_another_host_keeps_no_other_request_waiting(handler):
+    waiting = [Asked(handler, "abroad/wait") for _ in range(THREADS + 1)]
+    assert (await asked(handler, "where")).status == 200
+    _let_go.set()
+    await asyncio.gather(*(request.task for request in waiting))
 
 
 async def test_a_view_that_fails_is_answered_and_harms_no_other(handler):

@@ -14,7 +14,7 @@ from chat.rendering import limits
 from chat.rendering.errors import told
 from chat.replies import weights
 from tests.people import browser
-from tests.rows import ask, claim, finish, gateway, person
+from tests.rows import answer, ask, claim, finish, gateway, person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_static")]
 SEND = {"text": "Why is the sky blue?", "model": "m", "gateway": "first"}
@@ -222,3 +222,11 @@ def test_an_error_of_another_kind_is_told_as_before():
     finish(claim(), Outcome("failed", error_kind="server"))
     reply.refresh_from_db()
     assert told(reply.generation).kind == "server"
+
+
+def test_a_page_that_refuses_shows_the_conversation_as_it_is(ann, client, settings):
+    """Not as it would have become: what was cut last can be gone on with."""
+    cut = answer(ask("Why?"), outcome=Outcome("stopped"))
+    settings.REQUESTS_A_MINUTE = 1
+    response = client.post(f"{cut.conversation.get_absolute_url()}messages/", SEND)
+    assert 'name="continue"' in refused(response)

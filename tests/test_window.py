@@ -5,8 +5,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from chat.models import Conversation
+from chat.models.generations import Outcome
 from chat.page import changes, window
-from chat.page.views import chat
+from chat.page.views import chat, messages
 from chat.page.window import ABOVE, MESSAGES, MESSAGES_ANEW, Span
 from tests import rows
 
@@ -127,3 +128,16 @@ def test_what_a_page_asks_does_not_grow_with_its_conversation(rf):
         assert answer.content.count(b"<article") == MESSAGES
         asked.append(len(queries))
     assert asked[0] == asked[1]
+
+
+def test_a_branch_that_was_chosen_while_a_question_was_sent_has_one_end(rf):
+    """Version and end are of one moment: what came after it the socket brings."""
+    cut = rows.answer(rows.ask("one"), "eins", Outcome("stopped"))
+    known = cut.conversation
+    rows.ask("two", Conversation.objects.get(pk=known.pk))
+    assert known.leaf_id == cut.pk
+    request = rf.post("/")
+    request.htmx, request.user = True, known.owner
+    answer = messages._thread(request, cut)
+    assert answer["Potok-Version"] == str(rows.fresh(cut).conversation.version)
+    assert b'name="continue"' not in answer.content

@@ -1,6 +1,6 @@
 """Messages, and what people may do with one: ask again, change, go on from, stop, delete."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from django.db import models, transaction
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .people import User
 
 
-# What a rendered message shows beside its own rows.
-BESIDE = ("calls", models.Prefetch("pictures", Picture.objects.defer("content")))
+def beside() -> tuple[Any, ...]:
+    """What a rendered message shows beside its own row, to be prefetched."""
+    return "calls", models.Prefetch("pictures", Picture.objects.defer("content"))
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -34,7 +35,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """With all that a rendered message shows, in a fixed number of queries."""
         return self.select_related(
             "generation", "gateway", "generation__waits_for", "feedback"
-        ).prefetch_related(*BESIDE)
+        ).prefetch_related(*beside())
 
 
 class Message(models.Model):

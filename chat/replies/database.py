@@ -20,9 +20,9 @@ _this_thread = threading.local()
 def keep_connection() -> None:
     """Have this thread keep its connection for as long as it works.
 
-    Django would close it each time: right for a request's thread, of which there may be any number
-    and none for long. To open one takes longer than most of what is asked over it. Before it is
-    used again Django sees whether it still works.
+    Django would close it each time: right for threads of which there may be any number and none
+    for long. To open one takes longer than most of what is asked over it. Before it is used again
+    Django sees whether it still works.
     """
     _this_thread.keeps_connection = True
 

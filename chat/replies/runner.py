@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 # The last of them: PostgreSQL ended a transaction of ours, as we had left it alone for so long.
 AWAY = (OperationalError, InterfaceError, InternalError)
 POLL_S = 1.0
+# A claim whose answer was lost may be seen some time after the connection was.
+LOST_WITHIN_S = 60.0
 # At the end of a drain, when no reply runs any more.
 SAVED_WITHIN_S = 3.0
 LIST_EVERY_S = 24 * 3600.0
@@ -141,7 +143,7 @@ class Runner:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
-        self._may_own_more = False  # than is known to run here
+        self._may_own_more_until = 0.0  # by the loop's clock: than is known to run here
         self._asides: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -200,20 +202,19 @@ class Runner:
                 while await self._claim():
                     pass
             except (DatabaseError, InterfaceError) as error:
-                self._may_own_more = True
+                self._may_own_more_until = self._loop.time() + LOST_WITHIN_S
                 # What is queued there waits for it as well.
                 logger.warning("Replies can't be claimed without the database: %s", error)
             except Exception:
-                self._may_own_more = True
+                self._may_own_more_until = self._loop.time() + LOST_WITHIN_S
                 logger.exception("Claiming a reply failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), POLL_S)
 
     async def _claim(self) -> bool:
         job = None
-        if self._may_own_more:
+        if self._loop.time() < self._may_own_more_until:
             job = await in_database(_lost_job)(self.owner, list(self._running))
-            self._may_own_more = False
         if job is None:
             busy = Counter(running.gateway for running in self._running.values())
             job = await in_database(_claim_job)(self.owner, busy)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chat.models import Command, Conversation, Gateway, Message, retention
 from chat.models.language_models import offers, preferred
-from chat.models.messages import BESIDE
+from chat.models.messages import beside
 from chat.rendering import usage
 from chat.rendering.export import as_json
 from chat.rendering.thread import shown
@@ -185,6 +185,8 @@ def over_limit(
     status, sentence, advice, wait_s = limits.told(error)
     if request.htmx:
         return refuse(request, status, sentence, wait_s, advice)
+    if conversation is not None:
+        conversation.refresh_from_db()  # what was about to change in it was undone
     response = page(request, conversation, sent=sent, alert=sentence, advice=advice, status=status)
     if wait_s is not None:
         response["Retry-After"] = str(wait_s)
@@ -263,7 +265,7 @@ def _sent(request: HttpRequest, reply: Message, is_new: bool = False) -> HttpRes
         return see_other(conversation)
     # As it was recorded just now: what has become of it since is the socket's to tell.
     pair = [reply.parent, reply]
-    prefetch_related_objects(pair, *BESIDE)
+    prefetch_related_objects(pair, *beside())
     context = {
         "thread": shown(pair),
         "conversation": conversation,

@@ -56,7 +56,8 @@ def _thread(request: HttpRequest, message: Message) -> HttpResponse:
     """The branch, which has become another one, as far as the page held it."""
     if not request.htmx:
         return see_other(message.conversation)
-    message.conversation.refresh_from_db(fields=["version"])
+    # Together: what changed after this version the socket brings, another last message too.
+    message.conversation.refresh_from_db(fields=["version", "leaf"])
     part = window.anew(message.conversation, window.held(request), message.uuid)
     response = render(request, "_part.html", part.context)
     response["Potok-Version"] = message.conversation.version
