@@ -31,8 +31,9 @@ TOKENS = [
     *("|a|b|\n|-|-|\n", "- [ ] ", "```python\n", "<script>", "</code></pre>", "&#106;", "&lt;"),
     *("\\frac{", "\\left(", "\\begin{matrix}", "\\end{matrix}", "}", "{", "^", "\\href{", "\\bigl("),
 ]  # fmt: skip
-# An address, a reference, an escape, a formula or the name of a language is not shown as it was written.
-SWALLOWING = ("](", "]:", "&", "\\", "$", "```", "~~~")
+# An address, a reference, an escape, a formula or the name of a language is not shown as it was written,
+# and of a table's row nothing that has no column in its head, as GFM has it.
+SWALLOWING = ("](", "]:", "&", "\\", "$", "```", "~~~", "-|", "|-", ":|", "|:")
 PARTS = [*HOSTILE_MARKDOWN, *SHAPES, *TOKENS * 3]
 
 
