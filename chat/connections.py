@@ -113,6 +113,12 @@ class Channel(HTTPChannel):
             self._look.cancel()
             self._look = None
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802
+        # Twisted passes over one that HTTP no longer has, and who stands before us may not.
+        if header == b"Transfer-Encoding" and data.lower() == b"identity":
+            return self._failChooseTransferDecoder()
+        return super()._maybeChooseTransferDecoder(header, data)
+
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self._handlingRequest:
             now = self.clock()

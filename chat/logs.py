@@ -67,6 +67,15 @@ def current_request() -> HttpRequest | None:
     return _request.get()
 
 
+class Refusals(logging.Filter):
+    """What a request was refused for is said in a line: where in the code that was is no news."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = None
+        return True
+
+
 class Line(logging.Formatter):
     """2026-11-21 06:30:00,123 WARNING chat.replies.runner Generation 7 ... request=1f..."""
 

@@ -397,8 +397,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"lines": {"()": "chat.logs.Line"}, "json": {"()": "chat.logs.Json"}},
+    "filters": {"refusals": {"()": "chat.logs.Refusals"}},
     "handlers": {
-        "stderr": _to_stderr | {"formatter": LOG},
+        "stderr": _to_stderr | {"formatter": LOG, "filters": ["refusals"]},
         "security": (_to_file if SECURITY_LOG else _to_stderr) | {"formatter": LOG},
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},

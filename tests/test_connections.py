@@ -77,6 +77,9 @@ SMUGGLED = {
     "an unknown coding": POST + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "two codings": POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": POST + "Transfer-Encoding: chunked\r\n" * 2 + "\r\n0\r\n\r\n",
+    "none beside chunked": (
+        POST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"
+    ),
     "a coding with a tab": POST + "Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
     "a blank before the colon": POST + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     "a name in quotes": POST + '"Transfer-Encoding": chunked\r\n\r\n0\r\n\r\n',

@@ -16,6 +16,7 @@ from chat.scrubbing import scrub
 from tests import rows
 from tests.script import Drop, chunk
 from tests.server import PASSWORD
+from tests.waiting import until
 
 WORDS = "what-a-reader-said-4d1c"
 KEY = "own-hunter2-of-the-gateway"
@@ -155,6 +156,16 @@ def test_a_request_has_an_id_that_its_answer_tells():
 def test_an_id_of_a_strangers_own_making_is_not_taken(server):
     answer = server.visitor().get("/healthz", **{"X-Request-ID": "proxys-own-id-1"})
     assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["X-Request-ID"])
+
+
+def test_a_refusal_is_one_line_in_the_log(server):
+    told = len(server.log)
+    stranger = server.visitor()
+    stranger.get("/login/")
+    fields = {f"field{number}": "x" for number in range(1_100)}
+    assert stranger.post("/login/", fields).status_code == 400
+    until(lambda: "TooManyFields" in server.log[told:], "the refusal is told")
+    assert "Traceback" not in server.log[told:]
 
 
 # --- a server that much goes wrong in -------------------------------------------------------------
