@@ -393,6 +393,18 @@ def test_a_day_leads_to_its_calls():
         assert client.get(line.href).context["page"].total.costs == line.sums.costs
 
 
+def test_a_year_is_told_by_weeks_that_lead_to_their_days():
+    for days_ago in (0, 3, 6, 7, 200):
+        spent("ann", NANO, days_ago=days_ago)
+    client, today = browser("owner"), timezone.localdate()
+    query = {"from": f"{today - timedelta(days=365)}", "to": f"{today}"}
+    shown = page(client, **query).context["page"]
+    assert [line.sums.calls for line in shown.by_day] == [3, 1, 1]
+    newest = client.get(shown.by_day[0].href).context["page"]
+    assert (newest.span.days, newest.total.costs) == (7, shown.by_day[0].sums.costs)
+    assert [line.sums.calls for line in newest.by_day] == [1, 1, 1]
+
+
 def test_the_calls_say_what_narrows_them_and_let_go_of_it():
     spent("ann", NANO, group="sales")
     client = browser("owner")

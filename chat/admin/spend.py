@@ -161,26 +161,27 @@ class Page:
 
     @cached_property
     def by_day(self) -> list[Line]:
-        """Newest first."""
+        """Newest first; by week where the charts are."""
         found = []
-        for sums in reversed(self._days):
-            (day,) = sums.key
-            view = self.view.at(Span(day, day))
-            found.append(
-                self._line(self._names_of_days[day], sums, href=view.here(), calls=view.calls())
-            )
+        for days, sums in reversed(self._used):
+            view = self.view.at(Span(days[0], days[-1]))
+            name = self._name_of(days)
+            found.append(self._line(name, sums, href=view.here(), calls=view.calls()))
         return found
 
     @property
     def is_long(self) -> bool:
-        return len(self._days) > SHORT_SPAN
+        return len(self._used) > SHORT_SPAN
+
+    @property
+    def is_by_week(self) -> bool:
+        return len(self._bars) < self.span.days
 
     def charts(self) -> list[Chart]:
         """One for each currency, and one of the tokens; of a single day its number says it all."""
         if self.span.days < 2:
             return []
-        is_by_week = len(self._bars) < self.span.days
-        cost = _("Cost a week, %(currency)s") if is_by_week else _("Cost a day, %(currency)s")
+        cost = _("Cost a week, %(currency)s") if self.is_by_week else _("Cost a day, %(currency)s")
         found = [
             self._chart(
                 cost % {"currency": code},
@@ -189,7 +190,7 @@ class Page:
             )
             for code in self.currencies
         ]
-        tokens = _("Tokens a week") if is_by_week else _("Tokens a day")
+        tokens = _("Tokens a week") if self.is_by_week else _("Tokens a day")
         found.append(self._chart(tokens, lambda sums: sums.tokens, whole))
         return [each for each in found if each]
 
@@ -207,8 +208,8 @@ class Page:
         return {day: date_format(day, "SHORT_DATE_FORMAT") for day in days}
 
     def _chart(self, name: str, amount_of: Any, told: Any) -> Chart | None:
-        of_day = {sums.key[0]: amount_of(sums) for sums in self._days}
-        amounts = [sum(of_day.get(day) or 0 for day in days) for days in self._bars]
+        of_bar = {days[0]: amount_of(sums) or 0 for days, sums in self._used}
+        amounts = [of_bar.get(days[0], 0) for days in self._bars]
         words = [
             f"{self._name_of(days)}: {told(amount)}" if amount else ""
             for days, amount in zip(self._bars, amounts, strict=True)
@@ -221,8 +222,11 @@ class Page:
         return first if first == last else f"{first} – {last}"
 
     @cached_property
-    def _days(self) -> list[Sums]:
-        return list(spend_sums.lines(self._rows, "day").values())
+    def _used(self) -> list[tuple[list[date], Sums]]:
+        """Of each bar in which something was: its days, and what they add up to."""
+        bar_of = {day: days for days in self._bars for day in days}
+        rows = (row | {"day": bar_of[row["day"]][0]} for row in self._rows)
+        return [(bar_of[sums.key[0]], sums) for sums in spend_sums.lines(rows, "day").values()]
 
     @cached_property
     def _rows(self) -> list[spend_sums.Row]:
