@@ -4,12 +4,14 @@ python -m bench.page
 
 On a machine that does other things meanwhile the time tells of these. What the browser's main thread
 worked in it does not depend on them, so it is told as well, by what it was spent on. The floor is a
-line of plain text of the same server, seen in the same slowed browser.
+line of plain text of the same server, seen in the same slowed browser; between the two stands the same
+page where no script comes: what its HTML and its styles cost.
 """
 
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
@@ -79,10 +81,21 @@ def slow_down(context: BrowserContext, page: Page) -> None:
 
 def floor(browser: Browser, server: Server) -> float:
     """ms until a line of text is seen: what no page of this browser on this machine can be below."""
-    context = browser.new_context()
+    return painted(browser.new_context(), f"{server.url}/healthz")
+
+
+def without_scripts(browser: Browser, server: Server, state: dict) -> float:
+    """ms until the first page is seen that gets none of its scripts."""
+    return painted(browser.new_context(storage_state=state), f"{server.url}/", ["*.js"])
+
+
+def painted(context: BrowserContext, url: str, refused: Sequence[str] = ()) -> float:
     page = context.new_page()
+    devtools = context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    devtools.send("Network.setBlockedURLs", {"urls": [*refused]})
     slow_down(context, page)
-    page.goto(f"{server.url}/healthz", wait_until="load")
+    page.goto(url, wait_until="load")
     seen = """() => new Promise((told) => new PerformanceObserver((list) => {
         const first = list.getEntriesByName("first-contentful-paint")[0]
         if (first) told(first.startTime)
@@ -131,7 +144,10 @@ def usable_after(page: Page) -> float:
 
 
 def traced(browser: Browser, server: Server, state: dict) -> Counter[str]:
-    """ms of the main thread's work until the composer can be used, at full speed: `all`, and of what."""
+    """ms of the main thread's work until the composer can be used, at full speed: `all`, and of what.
+
+    Nothing where the trace began too late.
+    """
     context = browser.new_context(storage_state=state)
     page = context.new_page()
     browser.start_tracing(
@@ -150,7 +166,10 @@ def spent(events: list[dict[str, Any]]) -> Counter[str]:
     main = next(e["tid"] for e in threads if e["args"]["name"] == "CrRendererMain")
     mine = [e for e in events if (e["pid"], e["tid"]) == (used["pid"], main)]
     # Other frames of the process begin too, and lead nowhere.
-    begin = max(e["ts"] for e in mine if e["ts"] < used["ts"] and leads_somewhere(e))
+    begins = [e["ts"] for e in mine if e["ts"] < used["ts"] and leads_somewhere(e)]
+    if not begins:
+        return Counter()
+    begin = max(begins)
     painted = [e["ts"] for e in mine if e["name"] == "firstContentfulPaint" and e["ts"] > begin]
     end = max([used["ts"], *painted])
     found: Counter[str] = Counter()
@@ -177,12 +196,12 @@ def main() -> None:
             state = log_in(browser, server)
             visits = [visit(browser, server, state) for _ in range(ROUNDS)]
             floor_ms = median(floor(browser, server) for _ in range(ROUNDS))
-            least = min(
-                (traced(browser, server, state) for _ in range(ROUNDS)), key=itemgetter("in all")
-            )
+            plain_ms = median(without_scripts(browser, server, state) for _ in range(ROUNDS))
+            traces = [traced(browser, server, state) for _ in range(ROUNDS)]
         finally:
             browser.close()
             server.close()
+    least = min(filter(None, traces), key=itemgetter("in all"))
     sizes, _, again = visits[-1]
     for address, size in sorted(sizes.items(), key=lambda item: -item[1]):
         print(f"{size:8.0f} B  {address.removeprefix(server.url)}")
@@ -194,7 +213,8 @@ def main() -> None:
     print(f"{least['in all']:8.0f} ms of the main thread's work until then, at full speed: {told}")
     print(f"{usable_ms:8.0f} ms until it can be used, CPU {SLOWER} times slower ({LIMIT_MS})")
     print(
-        f"{usable_ms / floor_ms:8.1f} times the floor, a line of text seen after {floor_ms:.0f} ms"
+        f"{usable_ms / floor_ms:8.1f} times the floor, a line of text seen after {floor_ms:.0f} ms;"
+        f" the same page without its scripts after {plain_ms:.0f}"
     )
 
 

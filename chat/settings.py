@@ -225,7 +225,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "chat.joining.JoiningStorage"},
 }
 # Nothing asks for the plain names, and to compress each file twice doubles a first start.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True

@@ -1,4 +1,4 @@
-"""Static files, answered before Django: a cold page asks for two dozen of them at once.
+"""Static files, answered before Django: each cold page asks for several of them at once.
 
 Through Django's handler each took 4 ms of a processor, nearly all of it to change threads.
 """

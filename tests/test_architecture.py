@@ -47,6 +47,7 @@ ROOMS = {
     "connections": {"proxies"},
     "handler": {"replies"},
     "installation": set(),
+    "joining": set(),
     "logs": {"scrubbing"},
     "proxies": set(),
     "scrubbing": set(),

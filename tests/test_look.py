@@ -68,6 +68,8 @@ def test_a_page_of_the_admin_that_shows_messages_holds_the_icons():
 
 @pytest.mark.parametrize("path", [*STATIC.glob("js/*.js")], ids=lambda path: path.name)
 def test_a_script_reaches_no_other_module_and_no_other_host(path):
-    """A relative import would miss the hash in the file's served name."""
+    """But for the lists of what is served as one, which are nothing else."""
     source = path.read_text()
-    assert re.findall(r"^import |import\(|https?://", source, re.M) == []
+    is_list = path.name in ("chat.js", "rest.js")
+    reaching = re.findall(r"^import.*|import\(|https?://", source, re.M)
+    assert (reaching == source.splitlines()[1:]) if is_list else reaching == []

@@ -85,7 +85,7 @@ def test_5_7_what_is_typed_before_the_scripts_are_there_is_put_behind_the_draft(
     live(page)
     text_field(page).fill("Half a ")
     held = []
-    page.route("**/draft.*.js", lambda route: held.append(route))
+    page.route("**/chat.*.js", lambda route: held.append(route))
     page.reload(wait_until="commit")
     text_field(page).fill("thought")
     until(lambda: page.evaluate("1") and held, "the script is asked for")

@@ -6,6 +6,8 @@ import brotli
 import httpx
 import pytest
 
+from tests.server import ROOT
+
 
 @pytest.fixture
 def style(server):
@@ -66,3 +68,26 @@ def test_what_is_no_file_is_a_page_that_says_so(server, path):
     assert answer.status_code == 404
     assert "There is nothing here" in answer.text
     assert "Traceback" not in server.log[told:]
+
+
+@pytest.mark.parametrize("name", ["css/chat.css", "js/chat.js", "js/rest.js"])
+def test_what_a_page_needs_is_one_file_of_all_that_it_names(server, owner, name):
+    page = owner.get("/").text
+    stem, suffix = name.split(".")
+    address = re.search(rf'"(/static/{stem}\.[0-9a-f]+\.{suffix})"', page)[1]
+    served = ask(server, "GET", address).text
+    listed = (ROOT / "static" / name).read_text()
+    parts = re.findall(r'^(?:@import url|import )\(?"(?:\./)?([^"]+)"', listed, re.M)
+    assert len(parts) > 1
+    at = [served.index((ROOT / f"static/{suffix}" / part).read_text().strip()) for part in parts]
+    assert at == sorted(at)
+    assert "import" not in re.sub(r"^//.*|importNode", "", served, flags=re.M)
+    assert not set(parts) & {found.rsplit("/")[-1] for found in re.findall(r"/static/[^\"]+", page)}
+
+
+def test_every_script_and_stylesheet_is_asked_for_by_something():
+    written = [path.read_text() for path in (ROOT / "templates").rglob("*.html")]
+    written += [(ROOT / "static" / name).read_text() for name in ("css/chat.css", "js/chat.js")]
+    written.append((ROOT / "static/js/rest.js").read_text())
+    names = {path.name for kind in ("css", "js") for path in (ROOT / "static" / kind).iterdir()}
+    assert {name for name in names if not any(name in text for text in written)} == set()

@@ -1,11 +1,7 @@
-// What the first message does not need is fetched once that can be written: on a slow device each
-// script takes the main thread's time several times over, and the field would wait for all of them.
+// What the first message does not need is fetched once that can be written: on a slow device a script
+// takes the main thread's time several times over, and the field would wait for it.
 const later = document.getElementById("later")
 
 document.addEventListener("DOMContentLoaded", () => {
-  for (const script of later.content.children) {
-    const copy = document.importNode(script)
-    copy.async = false // they run in their order
-    later.before(copy)
-  }
+  later.before(document.importNode(later.content, true))
 })

@@ -1,0 +1,13 @@
+// All else that a conversation has; see later.js.
+import "./sidebar.js"
+import "./models.js"
+import "./copy.js"
+import "./edit.js"
+import "./ask.js"
+import "./forecast.js"
+import "./elapsed.js"
+import "./announce.js"
+import "./notices.js"
+import "./conversations.js"
+import "./shortcuts.js"
+import "./socket.js"
