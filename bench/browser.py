@@ -3,7 +3,8 @@
 python -m bench.browser
 
 A word can be seen with the frame after the change that brought it; the page notes when that frame
-has been made. Gateway, bench and browser share the machine's clock.
+has been made. Gateway, bench and browser share the machine's clock. The floor is a bare page
+(bench/_bare.py) that is measured in the same way: half a frame of it is the wait for the next one.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 import uvloop
 from playwright.async_api import CDPSession, Page, async_playwright
 
+from bench._bare import Bare, BareStream
 from bench._gateway import Stream
 from bench._measure import line, percentile, title
 from bench._site import Site, open_site
@@ -78,13 +80,22 @@ async def open_browser(site: Site) -> AsyncIterator[Page]:
 
 
 async def ask(site: Site, page: Page, path: str = "/?model=bench") -> Stream:
-    """Type a question and press Enter; the stream of its reply."""
-    await page.goto(path)
+    """The stream of a reply to a question."""
+    await press_enter(page, path)
+    return (await site.gateway.opened(1))[0]
+
+
+async def ask_bare(bare: Bare, page: Page, url: str) -> BareStream:
+    await press_enter(page, url)
+    return await bare.opened()
+
+
+async def press_enter(page: Page, url: str) -> None:
+    await page.goto(url)
     await page.wait_for_selector("body[data-connection=live]")
     await page.fill("#text", "Question 0")
     await page.evaluate("window.seen = []")
     await page.press("#text", "Enter")
-    return (await site.gateway.opened(1))[0]
 
 
 async def seen(page: Page, words: int) -> list[float]:
@@ -107,22 +118,27 @@ async def busy_s(devtools: CDPSession) -> float:
     return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
-async def streamed(site: Site, page: Page, rate: int) -> tuple[list[float], float]:
-    """(ages in ms, share of the main thread in percent) of a reply at this rate."""
-    stream = await ask(site, page)
+async def streamed(page: Page, stream: Stream | BareStream, rate: int) -> tuple[list[float], float]:
+    """(ages in ms, share of the main thread in percent) of what is said at this rate."""
     devtools = await page.context.new_cdp_session(page)
     await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     loop = asyncio.get_running_loop()
     began, busy = loop.time(), await busy_s(devtools)
     for number in range(rate * SECONDS):
         await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
-        stream.say_next()
+        await say_next(stream)
     at = await seen(page, rate * SECONDS)
     busy = await busy_s(devtools) - busy
     offset = time.time() - time.monotonic()
     ages = [(shown - sent - offset) * 1000 for shown, sent in zip(at, stream.sent_at, strict=True)]
-    await end(page, stream)
     return ages, 100 * busy / SECONDS
+
+
+async def say_next(stream: Stream | BareStream) -> None:
+    if isinstance(stream, BareStream):
+        await stream.say_next()
+    else:
+        stream.say_next()
 
 
 async def all_at_once_s(site: Site, page: Page) -> float:
@@ -139,12 +155,47 @@ async def all_at_once_s(site: Site, page: Page) -> float:
 async def first_ms(site: Site, page: Page, path: str) -> float:
     """From Enter until the first word can be seen, of a gateway that answers at once."""
     stream = await ask(site, page, path)
-    stream.say_next()
+    took = await first_of(page, stream)
+    await end(page, stream)
+    return took
+
+
+async def first_of(page: Page, stream: Stream | BareStream) -> float:
+    await say_next(stream)
     said_after_ms = (stream.sent_at[0] - stream.asked_at) * 1000
     at = await seen(page, 1)
-    took = (at[0] - await page.evaluate("window.entered")) * 1000
-    await end(page, stream)
-    return took - said_after_ms
+    return (at[0] - await page.evaluate("window.entered")) * 1000 - said_after_ms
+
+
+async def floors(page: Page) -> None:
+    """The same of the bare page."""
+    bare = Bare()
+    url = await bare.listen()
+    title("A bare page, which appends what its socket says")
+    for rate in AGES_MS:
+        stream = await ask_bare(bare, page, url)
+        ages, busy = await streamed(page, stream, rate)
+        await stream.end()
+        told(rate, ages, busy)
+    first = []
+    for _ in range(ROUNDS):
+        stream = await ask_bare(bare, page, url)
+        first.append(await first_of(page, stream))
+        await stream.end()
+    line("Enter until the first word, median", percentile(first, 0.5), "ms")
+
+
+def told(
+    rate: int, ages: list[float], busy: float, p50: float | None = None, p99: float | None = None
+) -> None:
+    line(f"age when it can be seen, p50, {rate} words/s", percentile(ages, 0.5), "ms", p50)
+    line(f"age when it can be seen, p99, {rate} words/s", percentile(ages, 0.99), "ms", p99)
+    line(
+        f"the page's main thread, {rate} words/s",
+        busy,
+        "%",
+        BUSY_PERCENT if p50 and rate == 50 else None,
+    )
 
 
 async def measure() -> None:
@@ -152,11 +203,10 @@ async def measure() -> None:
         title(f"In Chromium, one reply, {os.cpu_count()} cores for browser, server and gateway")
         await first_ms(site, page, "/?model=bench")  # what only the first page costs
         for rate, (p50, p99) in AGES_MS.items():
-            ages, busy = await streamed(site, page, rate)
-            line(f"age when it can be seen, p50, {rate} words/s", percentile(ages, 0.5), "ms", p50)
-            line(f"age when it can be seen, p99, {rate} words/s", percentile(ages, 0.99), "ms", p99)
-            most = BUSY_PERCENT if rate == 50 else None
-            line(f"the page's main thread, {rate} words/s", busy, "%", most)
+            stream = await ask(site, page)
+            ages, busy = await streamed(page, stream, rate)
+            await end(page, stream)
+            told(rate, ages, busy, p50, p99)
         took = await all_at_once_s(site, page)
         line(f"Enter until the last of {ALL_AT_ONCE:,} words", took, "s", ALL_S)
         new = [await first_ms(site, page, "/?model=bench") for _ in range(ROUNDS)]
@@ -164,6 +214,7 @@ async def measure() -> None:
         here = page.url.removeprefix(site.server.url)
         old = [await first_ms(site, page, here) for _ in range(ROUNDS)]
         line("Enter until the first word, a further one", percentile(old, 0.5), "ms", FIRST_MS)
+        await floors(page)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,39 @@ def messages(page: Page) -> str:
 
 # --- 1: Markdown ---
 
+# Puts the words of what stands in a block there one by one: those that moved to another line meanwhile.
+MOVED = """block => {
+  const text = block.firstChild
+  const words = text.data.split(" ")
+  const places = []
+  const moved = []
+  words.forEach((_, count) => {
+    text.data = words.slice(0, count + 1).join(" ")
+    let at = 0
+    for (const [number, word] of words.slice(0, count + 1).entries()) {
+      const range = document.createRange()
+      range.setStart(text, at)
+      range.setEnd(text, at + word.length)
+      const { top, left } = range.getBoundingClientRect()
+      const place = `${top} ${left}`
+      if (number < count && places[number] !== place) moved.push(word)
+      places[number] = place
+      at += word.length + 1
+    }
+  })
+  return [words.length, new Set(places.map((place) => place.split(" ")[0])).size, moved]
+}"""
+
+
+@pytest.mark.parametrize("mark", ["", "## "], ids=["a paragraph", "a heading"])
+def test_5_1_words_that_stand_do_not_move_when_others_come(gateway, owner, page, mark):
+    text = " ".join(f"word{number}" for number in range(60))
+    answered(gateway, owner, page, mark + text)
+    block = body(page).locator(".block > *").first
+    words, lines, moved = block.evaluate(MOVED)
+    assert (words, moved) == (60, [])
+    assert lines > 3
+
 
 GFM = """- [x] done
 - [ ] to do

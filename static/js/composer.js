@@ -52,5 +52,16 @@ document.addEventListener("potok:done", () => {
   if (document.activeElement === document.body && !isTouch.matches) text.focus()
 })
 
+// Stop stands where Send stands. Anchor positioning would lay it out anew with each word that arrives,
+// which costs as much as the word.
+const send = form.elements.namedItem("send")
+const stand = new ResizeObserver(() => {
+  const { clientWidth, clientHeight, style } = document.documentElement
+  const { right, bottom } = send.getBoundingClientRect()
+  style.setProperty("--send-right", `${clientWidth - right}px`)
+  style.setProperty("--send-bottom", `${clientHeight - bottom}px`)
+})
+for (const place of [document.documentElement, form.closest(".dock"), form]) stand.observe(place)
+
 fit()
 performance.mark("usable")

@@ -134,7 +134,9 @@ class FollowScroll extends HTMLElement {
   }
 
   showLatest() {
-    if (this.latest) this.latest.hidden = this.following || (this.isAtEnd && this.hasEnd)
+    const hides = this.following || (this.isAtEnd && this.hasEnd)
+    // To set what is set already has the styles reckoned anew.
+    if (this.latest && this.latest.hidden !== hides) this.latest.hidden = hides
   }
 }
 
