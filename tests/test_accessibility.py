@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.urls import resolve
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.access import ADDRESSES
 from tests.screens import (
@@ -70,12 +70,12 @@ NO_PAGES = set(
 TEXT = """Some `code` and a [link](https://example.org).
 
 ```python
-print(1)
+print("a line that is wider than a phone, and so is scrolled sideways in a frame of its own")
 ```
 
-| a | b |
-|--|--|
-| 1 | 2 |
+| distance-in-kilometres | temperature-in-kelvin | circumference |
+|--|--|--|
+| 1 | 2 | 3 |
 
 - [x] done
 
@@ -138,10 +138,23 @@ def test_5_13_axe_finds_nothing_in_the_admin(owner, reader, open_page, complaint
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             assert flaws(page) == [], (room, scheme)
-    page.goto("/admin/chat/conversation/")
-    page.locator("#result_list tbody th a").first.click()
+    # What shows a reply: its own frames are scrolled by keyboard there as on its reader's page.
+    page.goto("/admin/chat/conversation/?owner=reader")
+    page.locator("#result_list tbody th a", has_text="Show me ice").first.click()
     page.wait_for_url("**/change/**")
-    assert flaws(page) == []
+    replies = [page.url, page.locator("a[href*='/replay/']").first.get_attribute("href")]
+    rated = page.locator("[data-role=assistant]").first.get_attribute("data-message")
+    assert reader.post(f"/m/{rated}/feedback/", {"rating": "-1"}).status_code == 303
+    page.goto("/admin/chat/feedback/")
+    replies.append(
+        page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href")
+    )
+    for address in replies:
+        page.goto(address)
+        for frame in page.locator("#messages :is(.table, .code > pre)").all():
+            expect(frame).to_have_attribute("tabindex", "0")
+            assert width > 360 or frame.evaluate("e => e.scrollWidth > e.clientWidth"), address
+        assert flaws(page) == [], address
 
 
 def test_5_13_axe_finds_nothing_for_a_visitor_who_is_lost(server, open_page, complaints):

@@ -106,6 +106,23 @@ def test_on_a_phone_each_value_of_a_list_says_which_column_it_is_of(open_page, o
     expect(page.locator(".to-filters")).to_be_hidden()
 
 
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_on_a_phone_a_dry_run_of_retention_is_read_without_scrolling_sideways(
+    open_page, owner, locale
+):
+    page = open_page(owner, viewport={"width": 360, "height": 740})
+    page.goto("/admin/chat/retention/due/")
+    frame = page.locator(".sheet").first
+    name = {"en": "deleted messages in others", "ru": "удалённые сообщения в остальных"}[locale]
+    cell = frame.locator("tbody td").last
+    expect(cell).to_have_attribute("data-column", name)
+    said = cell.evaluate("e => getComputedStyle(e, '::before').content")
+    assert said == f'"{name}"'
+    assert frame.evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(frame.get_by_role("columnheader", name=name)).to_be_visible()
+
+
 def test_a_list_is_searched_and_scrolled_by_keys(open_page, owner):
     page = open_page(owner, viewport={"width": 1440, "height": 900})
     page.goto("/admin/chat/user/")
