@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.server import Client
 
-PROTOCOL = 3
+PROTOCOL = 4
 ACK_S = 0.25
 ACK_BYTES = 64 * 1024
 _WORDS = re.compile(rb"W(\d+)")

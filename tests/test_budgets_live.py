@@ -152,3 +152,30 @@ def test_5_13_a_person_reads_which_limit_it_is_and_keeps_the_text(
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert flaws(page) == [], scheme
+
+
+def test_an_open_page_tells_what_its_own_replies_have_nearly_used_up(owner, gateway, open_page):
+    set_budget(owner, tokens="100", money="", currency="", is_hard="")
+    pages = [open_page(owner), open_page(owner)]
+    for page in pages:
+        page.goto("/")
+        page.locator("body[data-connection=live]").wait_for()
+    talks, waits = pages
+    for prompt, is_near in ((40, False), (50, True)):
+        gate = gateway.gate()
+        gateway.reply("Light ", gate, "is scattered.", usage=usage_of(prompt, 0))
+        talks.fill("[name=text]", "Why is the sky blue?")
+        talks.fill("[name=model]", "test-model")
+        talks.click("[name=send]")
+        expect(talks.locator("[data-role=assistant]").last).to_contain_text("Light")
+        # What it may cost is held, and is no use of it yet.
+        assert talks.locator("#limits").inner_text() == ""
+        gate.open()
+        ended = talks.locator("[data-role=assistant][data-status=complete]")
+        expect(ended).to_have_count(2 if is_near else 1)
+        for page in pages:
+            expect(page.locator("#limits .limit")).to_have_count(int(is_near))
+    assert "10 tokens left" in (told := talks.locator("#limits").inner_html())
+    assert waits.locator("#limits").inner_html() == told
+    talks.reload()
+    assert talks.locator("#limits").inner_html() == told

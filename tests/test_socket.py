@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from tests.script import Hang
 from tests.server import PASSWORD, Client, Socket
 
-PROTOCOL = 3
+PROTOCOL = 4
 ENDED = 'data-part="usage"'
 
 

@@ -11,12 +11,12 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
-from chat.models import Conversation, Message, User
+from chat.models import Conversation, Generation, Message, User
 from chat.models.people import time_zones
 from chat.rendering import usage
 from chat.rendering.thread import Shown, shown
 
-from . import window
+from . import limits, window
 from .live import Op, Position
 from .sidebar import changed, listing
 
@@ -138,6 +138,10 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
         ops: list[Op] = []
         if page.sidebar_version != user.version:
             ops.append(_sidebar_op(user, page, conversation))
+            near = limits.near(user)
+            # What runs holds what it may cost, which would be told as if it were used.
+            if not (near and Generation.under_way().filter(user=user).exists()):
+                ops.append(["limits", _render("_limits.html", {"limits": near})])
             page = replace(page, sidebar_version=user.version)
         if conversation is None or _has_all(page, conversation, following):
             return Found(ops, page, [])

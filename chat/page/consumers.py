@@ -33,7 +33,7 @@ from .live import LiveReply, Op, Position, live_replies
 from .rights import Session, rights
 
 logger = logging.getLogger(__name__)
-PROTOCOL = 3
+PROTOCOL = 4
 BEAT_S = 5.0
 WINDOW_BYTES = 256 * 1024
 # Heads of frames and answers to pings, which aren't acknowledged.

@@ -12,6 +12,7 @@
      ["thread", version, html]                  all messages of the page anew, and its edges
      ["sidebar", version, html], ["title", version, title], ["total", version, html]
      ["listed", version, html]                  lines of the sidebar that changed (sidebar.js)
+     ["limits", html]                           what is nearly used up, once no reply runs
    Each may be applied twice or late and leaves the page the same: an older version is passed over,
    and an `at` that doesn't fit asks for everything anew.
    Up: {"watch": {...}} on every open and change of what the page holds, {"ack": n}. */
@@ -368,6 +369,10 @@ const apply = {
 
   total(version, html) {
     if (Number(state().version) <= version) swap(el("total"), html, "outerHTML")
+  },
+
+  limits(html) {
+    if (el("limits").outerHTML !== html) swap(el("limits"), html, "outerHTML")
   },
 
   title(version, title) {
