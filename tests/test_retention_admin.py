@@ -128,9 +128,19 @@ def test_what_would_go_is_told_without_a_word_and_goes_when_that_is_asked(ann):
     assert "rivate" not in page.content.decode()
     assert Conversation.objects.count() == 4
     page = client.post(at("retention_due"), follow=True)
-    assert notices(page) == ["2 conversations are gone."]
+    assert notices(page) == ["2 conversations are gone. 0 messages in all."]
     assert Purge.objects.get().by_key == User.objects.get(username="the-administrator").key
     assert Conversation.objects.filter(title="Held").exists()
+
+
+def test_a_message_that_goes_alone_is_told_of(ann):
+    Retention.objects.all().delete()
+    Retention.objects.create(deleted_days=2)
+    Message.objects.filter(role="assistant").update(deleted_at=timezone.now() - timedelta(days=9))
+    client = as_("administrator")
+    assert client.get(at("retention_due")).context["lines"] == [("all others", (0, 0, 1, 0))]
+    page = client.post(at("retention_due"), follow=True)
+    assert notices(page) == ["0 conversations are gone. 1 message in all."]
 
 
 def test_what_would_go_is_told_in_as_few_queries_for_much_as_for_little(ann):

@@ -108,7 +108,9 @@ class RetentionAdmin(admin.ModelAdmin):
         gone = ngettext(
             "%(n)d conversation is gone.", "%(n)d conversations are gone.", purge.conversations
         )
-        notices.success(request, gone % {"n": purge.conversations})
+        in_all = ngettext("%(n)d message in all.", "%(n)d messages in all.", purge.messages)
+        told = f"{gone % {'n': purge.conversations}} {in_all % {'n': purge.messages}}"
+        notices.success(request, told)
         if is_more:
             notices.warning(request, _("There is more; it goes by itself within the day."))
         return redirect("admin:chat_retention_due")
