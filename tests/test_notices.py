@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -140,6 +141,22 @@ def test_a_person_reads_of_their_own_limit_in_their_language():
     notice = notice_of(made, "ann@example.org", spent_nano=1_234_560_000_000)
     assert "1\xa0234,56\xa0₽" in courier._mail(notice).body
     assert "Ann at the desk" in courier._mail(notice).body
+
+
+def test_a_person_reads_when_it_begins_anew_by_their_own_clock(settings):
+    settings.TIME_ZONE = "Europe/Moscow"
+    ask()
+    who = claim(1, 1).user
+    who.time_zone, who.email = "Asia/Tokyo", "ann@example.org"
+    who.save()
+    made = budget(1000, user=who, emails="a@example.org")
+    allowance = Allowance.objects.create(budget=made, starts_on=date(2026, 11, 1))
+    own, other = (
+        courier._mail(Notice(pk=1, allowance=allowance, percent=80, address=address)).body
+        for address in ("ann@example.org", "a@example.org")
+    )
+    assert "It begins anew on Nov. 2, 2026, 6 a.m." in own
+    assert "It begins anew on Nov. 2, 2026, midnight" in other
 
 
 # --- over the wire --------------------------------------------------------------------------------

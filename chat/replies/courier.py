@@ -13,13 +13,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from chat import amounts
 from chat.models import Allowance, Notice, bells
 from chat.models.money import NANO
+from chat.models.people import time_zones
 from chat.upstream import webhook
 from chat.upstream.errors import GatewayError
 
@@ -103,17 +104,20 @@ def _plain(allowance: Allowance) -> dict[str, str]:
 
 
 def _mail(notice: Notice) -> EmailMessage:
-    """In the language of the person whom it bounds, if it goes to them; else the installation's."""
+    """In the language and time zone of whom it bounds, if it goes to them; else the installation's."""
     allowance, budget = notice.allowance, notice.allowance.budget
     person = allowance.user or budget.user
     is_theirs = person is not None and person.email == notice.address
-    language = person.language if is_theirs and person else ""
-    with translation.override(language or settings.LANGUAGE_CODE):
+    language, zone = (person.language, person.time_zone) if is_theirs and person else ("", "")
+    with (
+        translation.override(language or settings.LANGUAGE_CODE),
+        timezone.override(zone if zone in time_zones() else None),
+    ):
         facts = {
             "percent": notice.percent,
             "whose": _whose(allowance, is_theirs),
             "used": " · ".join(_used(allowance)),
-            "when": date_format(allowance.resets_at, "DATETIME_FORMAT"),
+            "when": date_format(timezone.localtime(allowance.resets_at), "DATETIME_FORMAT"),
         }
         subject = _("%(whose)s: %(percent)d %% used") % facts
         lines = [
