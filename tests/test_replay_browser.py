@@ -37,6 +37,10 @@ def test_a_reply_is_played_to_the_same_end_and_scrubbed(open_page, owner, gatewa
     assert "<h1" in whole or "<h2" in whole
     reasoning = page.locator("[data-part=reasoning] .prose").inner_html()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    steps = page.locator(".steps .sheet")
+    assert steps.evaluate("e => e.scrollWidth <= e.clientWidth")
+    # What happened is read in words and not letter by letter.
+    assert steps.locator(".marked").last.bounding_box()["width"] >= 100
 
     page.locator("[name=speed]").select_option("10")
     page.get_by_role("button", name="Play").click()
