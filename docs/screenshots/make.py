@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -248,9 +249,11 @@ def settle(server: Server, language: str) -> Client:
 # --- what staff see -------------------------------------------------------------------------------
 
 ROW = "#result_list tbody tr:first-child a[href*='/change/']"
+YEAR_AGO = datetime.now(UTC).date() - timedelta(days=365)
 # Where each begins, and what is followed or clicked from there on.
 REVIEW = {
     "spending": ("/admin/spend/", []),
+    "weeks": (f"/admin/spend/?from={YEAR_AGO}", ["summary", ".sums tr:nth-child(4) td"]),
     "running": ("/admin/chat/generation/", []),
     "people": ("/admin/chat/user/?o=-4", []),
     "budgets": ("/admin/chat/budget/", []),
@@ -292,11 +295,12 @@ def review(browser: Browser, server: Server, anna: Client, wanted: list[str]) ->
                         page.goto(address)
                     else:
                         found.click()
+                        page.mouse.move(0, 0)  # what it is over looks different
                 photograph(page, shot)
 
 
 def prepare_review(server: Server, anna: Client) -> None:
-    """Something for each screen to show: a rating, budgets, a rule, somebody who was erased."""
+    """Something for each screen to show: a rating, budgets, rules, a hold, somebody who was erased."""
     reply = anna.last(anna.send(EARLIER["en"][0], model="demo-error-drop"))["id"]
     until(lambda: anna.get(f"/m/{reply}/feedback/").status_code == 200, "the reply has ended")
     anna.post(f"/m/{reply}/feedback/", {"rating": "-1", "comment": "It stops in the middle."})
@@ -308,6 +312,10 @@ def prepare_review(server: Server, anna: Client) -> None:
     free = {"gateway": "1", "model": "demo-error-hang", "prompt": "0", "completion": "0"}
     assert owner.post("/admin/chat/price/add/", free | {"currency": "USD"}).status_code == 302
     server.manage("seed_demo", "--conversations", "1000")
+    for_all = {"group": "", "idle_days": "365", "deleted_days": "30"}
+    assert owner.post("/admin/chat/retention/1/change/", for_all).status_code == 302
+    held = {"person": "demo-3", "conversation": "", "why": "A dispute"}
+    assert owner.post("/admin/chat/hold/add/", held).status_code == 302
     server.manage("backup")
     server.manage("erase_person", "demo-5", "--yes")
 
