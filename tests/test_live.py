@@ -72,8 +72,7 @@ def test_a_page_has_no_version_whose_last_words_are_still_on_their_way():
     user, page, key = generation.user_id, page_of(reply, version), str(reply.uuid)
 
     early = changes.since(user, page, {key: followed(is_done=False)})
-    assert early.page.version == version
-    assert {op[0] for op in early.ops} == {"sidebar"}
+    assert (early.page.version, early.ops, early.is_part) == (version, [], True)
 
     late = changes.since(user, early.page, {key: followed(is_done=True)})
     assert late.page.version > version
@@ -88,14 +87,29 @@ def test_a_tab_hears_of_another_conversation_without_being_shown_its_own_again()
     user, key = generation.user_id, str(reply.uuid)
     first = changes.since(user, page_of(reply, generation.conversation.version), {})
     assert [shown.row.pk for shown in first.running] == [reply.pk]
+    opened = changes.beside(user, first.page)
 
     rows.ask("Elsewhere")
-    again = changes.since(user, first.page, {key: followed(is_done=False)})
-    assert ([op[0] for op in again.ops], again.running) == (["listed"], [])
+    again = changes.since(user, opened.page, {key: followed(is_done=False)})
+    assert ([op[0] for op in again.ops], again.running) == (["listed", "limits"], [])
 
     reply.conversation.rename("Here")
     here = changes.since(user, again.page, {key: followed(is_done=False)})
-    assert {op[0] for op in here.ops} == {"listed", "shell", "total", "title"}
+    assert {op[0] for op in here.ops} == {"shell", "total", "title"}
+
+
+@pytest.mark.django_db
+def test_what_is_new_in_a_conversation_waits_for_nothing_beside_it():
+    reply = rows.ask()
+    generation = rows.claim()
+    user, page = generation.user_id, page_of(reply, generation.conversation.version)
+    found = changes.since(user, page, {})
+    assert [shown.row.pk for shown in found.running] == [reply.pk]
+    assert not {op[0] for op in found.ops} & {"sidebar", "listed", "limits"}
+    assert found.is_part
+    rest = changes.beside(user, found.page)
+    assert [op[0] for op in rest.ops] == ["sidebar", "limits"]
+    assert changes.beside(user, rest.page).ops == []
 
 
 @pytest.mark.django_db

@@ -102,6 +102,7 @@ class Found:
     """`afresh`: the messages that the ops bring whole, with the text that their row had.
 
     `is_all`: the ops bring all messages of the page, and any other is no longer there.
+    `is_part`: what stands beside the conversation changed as well, see `beside`.
     """
 
     ops: list[Op]
@@ -109,6 +110,7 @@ class Found:
     running: list[Shown]
     afresh: frozenset[str] = frozenset()
     is_all: bool = False
+    is_part: bool = False
 
 
 def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
@@ -127,7 +129,10 @@ def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
 
 
 def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | None:
-    """The ops that bring the page up to date, and the running replies; None where it is gone."""
+    """The ops that bring the page up to date, and the running replies; None where it is gone.
+
+    What is new in the conversation comes alone: words wait for it, and for nothing beside it.
+    """
     user = User.objects.get(pk=user_id)
     conversation = None
     if page.conversation is not None:
@@ -135,17 +140,29 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
         if conversation is None:
             return None
     with translation.override(page.language), timezone.override(page.time_zone):
-        ops: list[Op] = []
-        if page.sidebar_version != user.version:
-            ops.append(_sidebar_op(user, page, conversation))
-            near = limits.near(user)
-            # What runs holds what it may cost, which would be told as if it were used.
-            if not (near and Generation.under_way().filter(user=user).exists()):
-                ops.append(["limits", _render("_limits.html", {"limits": near})])
-            page = replace(page, sidebar_version=user.version)
         if conversation is None or _has_all(page, conversation, following):
-            return Found(ops, page, [])
-        return _in_conversation(ops, conversation, page, following)
+            return _beside(user, page, conversation)
+        found = _in_conversation(conversation, page, following)
+    return replace(found, is_part=page.sidebar_version != user.version)
+
+
+def beside(user_id: int, page: Page) -> Found:
+    """The ops for what stands beside the conversation: the sidebar, and limits that are near."""
+    user = User.objects.get(pk=user_id)
+    conversation = user.conversations.alive().filter(uuid=page.conversation).first()
+    with translation.override(page.language), timezone.override(page.time_zone):
+        return _beside(user, page, conversation)
+
+
+def _beside(user: User, page: Page, conversation: Conversation | None) -> Found:
+    if page.sidebar_version == user.version:
+        return Found([], page, [])
+    ops = [_sidebar_op(user, page, conversation)]
+    near = limits.near(user)
+    # What runs holds what it may cost, which would be told as if it were used.
+    if not (near and Generation.under_way().filter(user=user).exists()):
+        ops.append(["limits", _render("_limits.html", {"limits": near})])
+    return Found(ops, replace(page, sidebar_version=user.version), [])
 
 
 def _has_all(page: Page, conversation: Conversation, following: dict[str, Followed]) -> bool:
@@ -166,8 +183,9 @@ def _sidebar_op(user: User, page: Page, conversation: Conversation | None) -> Op
 
 
 def _in_conversation(
-    ops: list[Op], conversation: Conversation, page: Page, following: dict[str, Followed]
+    conversation: Conversation, page: Page, following: dict[str, Followed]
 ) -> Found:
+    ops: list[Op] = []
     version = conversation.version
     is_all = conversation.branch_version > page.version
     if is_all:

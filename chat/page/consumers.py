@@ -337,6 +337,14 @@ class Socket(AsyncWebsocketConsumer):
             for reply in self._following
         }
         asking = in_database(changes.since)(self._user, self._page, following)
+        self._expect(following, ended, asking)
+
+    def _expect(
+        self,
+        following: dict[str, changes.Followed],
+        ended: list[LiveReply],
+        asking: Awaitable[changes.Found | None],
+    ) -> None:
         answer = asyncio.ensure_future(asking)
         answer.add_done_callback(self._hear_answer)
         self._question = _Question(following, ended, answer)
@@ -377,6 +385,8 @@ class Socket(AsyncWebsocketConsumer):
                 reply = live_replies.watch(m.row, self._hear_reply)
                 is_afresh = reply.uuid in found.afresh
                 self._following[reply] = Position() if is_afresh else found.page.position_of(m.row)
+        if found.is_part:
+            self._expect({}, [], in_database(changes.beside)(self._user, self._page))
         self._poke()
 
     def _forget_question(self) -> None:
