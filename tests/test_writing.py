@@ -73,6 +73,26 @@ def test_5_7_over_a_slow_network_a_send_is_seen_to_be_on_its_way_and_goes_once(g
     assert (len(held), len(gateway.calls)) == (1, 1)
 
 
+@pytest.mark.parametrize("is_sent_too", [False, True], ids=["typed", "and Enter pressed"])
+def test_5_7_what_is_typed_while_a_send_is_on_its_way_stays_for_the_next(
+    gateway, page, is_sent_too
+):
+    live(page)
+    held: list[Route] = []
+    page.route("**/messages/", lambda route: held.append(route))
+    ask(page, "The first.")
+    expect(page.locator("#composer.htmx-request")).to_have_count(1)
+    text_field(page).press_sequentially(" The second.")
+    if is_sent_too:
+        text_field(page).press("Enter")
+    held[0].continue_()
+    page.locator(ENDED).wait_for()
+    expect(text_field(page)).to_have_value("The second.")
+    assert [call.prompt for call in gateway.calls] == ["The first."]
+    live(page, page.url)
+    expect(text_field(page)).to_have_value("The second.")
+
+
 def test_5_7_a_setting_swaps_enter_and_shift_enter(gateway, server, open_page):
     gateway.reply("Hello.")
     gateway.reply("Hello again.")

@@ -34,12 +34,17 @@ document.addEventListener("submit", (event) => {
     return
   }
   form.elements.namedItem("parent").value = messages.lastElementChild?.dataset.message ?? ""
-  sent = text.value
 }, true)
+
+// Not when it is submitted: of two the second goes nowhere while the first is on its way.
+form.addEventListener("htmx:configRequest", (event) => {
+  if (event.target === form) sent = text.value
+})
 
 form.addEventListener("htmx:afterRequest", (event) => {
   if (event.target !== form || !event.detail.successful) return
-  if (text.value === sent) text.value = ""
+  // What was typed on meanwhile belongs to the next message.
+  if (text.value.startsWith(sent)) text.value = text.value.slice(sent.length).trimStart()
   fit()
   const { send } = document.getElementById("state").dataset
   if (send) form.action = send
