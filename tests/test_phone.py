@@ -87,6 +87,36 @@ def test_5_15_an_offline_page_says_so_and_comes_back(gateway, page, complaints):
     page.locator("#text").fill("")
 
 
+def test_5_15_what_an_offline_page_could_not_do_is_said_where_it_was_asked_for(
+    gateway, owner, page, complaints
+):
+    gateway.reply("An answer.")
+    conversation = owner.send("A question")
+    owner.wait_for_reply(conversation, "complete")
+    complaints[0].allow("ERR_INTERNET_DISCONNECTED|^htmx:")
+    live(page, f"/c/{conversation}/")
+    page.locator(f"{REPLY} [name=delete]").click()
+    dialog = page.locator("#ask")
+    dialog.locator("[name=confirm]").wait_for()
+    page.context.set_offline(True)
+    dialog.locator("[name=confirm]").click()
+    undone = "This could not be done: no connection. Try again."
+    expect(dialog.get_by_role("alert")).to_have_text(undone)
+    expect(dialog.get_by_role("alert")).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    again = page.locator(f"{REPLY} [name=regenerate]")
+    again.press("Enter")
+    expect(page.locator("#composer-alert")).to_have_text(undone)
+    expect(again).to_be_focused()
+    page.context.set_offline(False)
+    page.locator("body[data-connection=live]").wait_for()
+    gateway.reply("Another one.")
+    again.press("Enter")
+    expect(page.locator(REPLY)).to_contain_text("Another one.")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_5_15_after_an_expired_login_the_draft_is_sent_from_where_it_was_written(
     gateway, server, open_page, complaints
 ):

@@ -115,6 +115,8 @@ def test_5_11_what_could_not_be_said_to_be_read_is_said_again(
     with page.expect_event(end, lambda request: request.url.endswith("/read/")):
         gate.open()
     expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(1)
+    # Nobody had asked for it.
+    expect(page.get_by_role("alert")).to_have_count(0)
     page.unroute("**/read/")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(0)

@@ -13,9 +13,24 @@ function newKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 }
 
-function show(id) {
+function show(id, { target }) {
   alertPlace.replaceChildren(document.getElementById(id).content.cloneNode(true))
+  bring(target)
 }
+
+/** A dialog hides the place, so what came of its own command is said in it. */
+function bring(asking) {
+  const buttons = asking.closest("dialog[open]")?.querySelector(".dialog-buttons")
+  if (buttons) clear(asking), buttons.before(...alertPlace.children)
+}
+
+function clear(asking) {
+  for (const each of asking.closest("dialog").querySelectorAll(".alert")) each.remove()
+}
+document.addEventListener("close", (event) => clear(event.target), true)
+document.addEventListener("htmx:afterSwap", ({ target, detail }) => {
+  if (target === alertPlace) bring(detail.requestConfig.elt)
+})
 
 document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRFToken"] = cookie(document.body.dataset.csrfCookie)
@@ -47,19 +62,30 @@ document.addEventListener("htmx:beforeSend", (event) => {
   })
 })
 
-// Reading on is tried again by scrolling on, a forecast by writing on; nothing is lost.
-const isReading = (event) => event.target.closest?.(".edge, #forecast")
+// Reading on is tried again by scrolling on, a forecast by writing on, a list by looking; nothing is lost.
+const isReading = (event) => event.target.closest?.(".edge, #forecast") || event.target.matches("#models, #sidebar")
+const isWritten = (event) => event.target.matches("#composer, .edit")
 
 // Nor does what nobody asked for lead away from what is being written, where the login is over.
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (isReading(event) && event.detail.xhr.status === 401) event.preventDefault()
 })
 
-document.addEventListener("htmx:sendError", (event) => isReading(event) || show("alert-network"))
-document.addEventListener("htmx:timeout", (event) => isReading(event) || show("alert-network"))
+function unheard(event) {
+  if (!isReading(event)) show(isWritten(event) ? "alert-network" : "alert-unheard", event)
+}
+document.addEventListener("htmx:sendError", unheard)
+document.addEventListener("htmx:timeout", unheard)
 document.addEventListener("htmx:responseError", (event) => {
   if (isReading(event)) return
   const { xhr } = event.detail
   // What is far too long is refused before any view could say so.
-  if (!xhr.getResponseHeader("HX-Retarget")) show(xhr.status === 413 ? "alert-size" : "alert-server")
+  if (!xhr.getResponseHeader("HX-Retarget")) show(xhr.status === 413 ? "alert-size" : "alert-server", event)
+})
+
+// A button loses the focus while it can't be pressed twice, and has it again where nothing came of it.
+let pressed = null
+document.addEventListener("htmx:beforeRequest", () => { pressed = document.activeElement })
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.successful && document.activeElement === document.body) pressed?.focus()
 })
