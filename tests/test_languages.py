@@ -127,7 +127,7 @@ RIGHT_TO_LEFT = """## عنوان
 > اقتباس
 
 ```python
-print("سلام")
+word = "سلام"  # تحية
 ```
 
 An English paragraph.
@@ -156,6 +156,11 @@ def test_5_12_what_is_written_from_the_right_stands_on_the_right(gateway, owner,
     for selector in ("h3", "p", "li", "ol li", "blockquote", "td"):
         assert direction(f".prose {selector}") == "rtl", selector
     assert direction("pre") == "ltr"
+    # A comment stands behind the code that it is about.
+    text, comment = (page.locator(f"pre .{token}").first.bounding_box() for token in ("s2", "c1"))
+    assert text["x"] + text["width"] < comment["x"]
+    columns = [page.locator("th").nth(place).bounding_box()["x"] for place in (1, 0)]
+    assert columns == sorted(columns)
     assert direction(".prose p:has-text('An English')") == "ltr"
     assert page.locator("#title").evaluate("e => getComputedStyle(e).direction") == "rtl"
     # A list's marks and a quotation's line stand on the side where its words begin.
