@@ -98,6 +98,35 @@ def test_5_13_keys_lead_to_the_list_the_field_the_model_the_menu_and_a_new_chat(
     expect(answered).to_have_url(re.compile("/search/$"))
 
 
+def test_5_13_a_dialog_gives_the_focus_back_to_what_opened_it(answered):
+    dialog, asked = answered.locator("#ask"), answered.locator("#ask[open] .dialog-buttons")
+    delete = answered.locator(f"{REPLY} [name=delete]")
+    delete.press("Enter")
+    asked.wait_for()
+    answered.keyboard.press("Escape")
+    expect(delete).to_be_focused()
+    parameters = answered.locator("#parameters-link")
+    parameters.press("Enter")
+    asked.wait_for()
+    dialog.locator("[name=temperature]").fill("0.5")
+    dialog.locator("[name=temperature]").press("Enter")
+    expect(parameters).to_have_attribute("data-set", "")
+    expect(parameters).to_be_focused()
+    title = answered.locator("#rename [name=title]")
+    for key, words in (("Escape", "Given up"), ("Enter", "Another title")):
+        answered.keyboard.press("Control+Shift+U")
+        answered.keyboard.press("Enter")
+        title.fill(words)
+        title.press(key)
+        expect(answered.locator("#conversation-menu-button")).to_be_focused()
+    expect(answered.locator("#title")).to_have_text("Another title")
+    of_line = answered.locator("#listed li:has([aria-current]) [popovertarget]")
+    of_line.press("Enter")
+    answered.locator("#conversation-menu [name=pinned]:visible").press("Enter")
+    expect(answered.locator("#listed [data-pinned] [aria-current]")).to_have_count(1)
+    expect(of_line).to_be_focused()
+
+
 def test_5_13_the_list_of_a_narrow_page_opens_by_its_key(owner, open_page):
     page = open_page(owner, viewport={"width": 360, "height": 700})
     live(page)

@@ -118,8 +118,10 @@ def test_5_11_what_could_not_be_said_to_be_read_is_said_again(
     # Nobody had asked for it.
     expect(page.get_by_role("alert")).to_have_count(0)
     page.unroute("**/read/")
+    page.evaluate("document.activeElement.blur()")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator(f"#c-{conversation}[data-unread]")).to_have_count(0)
+    expect(page.locator("body")).to_be_focused()
 
 
 def test_5_11_a_title_is_written_in_its_place(answered, page, owner, open_page):

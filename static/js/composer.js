@@ -52,9 +52,11 @@ form.addEventListener("htmx:afterRequest", (event) => {
   if (!isTouch.matches) text.focus()
 })
 
-// A command takes its button away; the focus goes to where the next thing is written.
+// A command takes its button away, or hides it; the focus goes to where the next thing is written.
 document.addEventListener("potok:done", () => {
-  if (document.activeElement === document.body && !isTouch.matches) text.focus()
+  const { activeElement } = document
+  const isLost = activeElement === document.body || !activeElement.checkVisibility()
+  if (isLost && !isTouch.matches) text.focus()
 })
 
 // Stop stands where Send stands. Anchor positioning would lay it out anew with each word that arrives,

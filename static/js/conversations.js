@@ -12,8 +12,10 @@ class ConversationMenu extends HTMLElement {
     this.addEventListener("htmx:afterRequest", (event) => {
       if (event.detail.successful) event.target.closest("dialog")?.close()
       if (this.menu.matches(":popover-open")) this.menu.hidePopover()
-      queueMicrotask(catchFocus)
+      const isGone = event.target.dataset.action === "delete/"
+      queueMicrotask(() => catchFocus(isGone ? toast.querySelector("[name=undo]") : this.opener))
     })
+    this.dialog.addEventListener("close", () => catchFocus(this.opener))
     if (!("command" in HTMLButtonElement.prototype)) this.obey()
   }
 
@@ -22,6 +24,7 @@ class ConversationMenu extends HTMLElement {
     const button = target.closest("[popovertarget=conversation-menu]")
     if (!button) return
     const { conversation, address } = document.getElementById("state").dataset
+    this.button = button
     this.line = button.closest("li")
     const line = this.line ?? document.getElementById(`c-${conversation}`)
     const goal = this.line?.querySelector("a").getAttribute("href") ?? address
@@ -30,6 +33,12 @@ class ConversationMenu extends HTMLElement {
     }
     this.dialog.querySelector("[name=title]").value = document.getElementById("title").textContent
     this.menu.toggleAttribute("data-pinned", line !== null && "pinned" in line.dataset)
+  }
+
+  /** The button that was pressed, or the one that has come in its place. */
+  get opener() {
+    if (!this.line) return this.button
+    return document.getElementById(this.line.id)?.querySelector("[popovertarget]")
   }
 
   /** In the sidebar a title is written where it stands. */
@@ -113,11 +122,9 @@ function offerUndo() {
 }
 
 /** What had the focus is gone. */
-function catchFocus() {
+function catchFocus(place) {
   const { activeElement } = document
-  if (activeElement === document.body || !activeElement.checkVisibility()) {
-    toast.querySelector("[name=undo]")?.focus()
-  }
+  if (activeElement === document.body || !activeElement.checkVisibility()) place?.focus()
 }
 
 function leave() {

@@ -50,7 +50,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 // Not htmx:afterRequest: nobody hears it where the socket has replaced the element before the answer.
 document.addEventListener("htmx:beforeSend", (event) => {
   const { xhr, requestConfig } = event.detail
-  if (requestConfig.verb === "get" || event.target.id === "forecast") return
+  if (requestConfig.verb === "get" || isReading(event)) return
   const form = event.target.form ?? event.target.closest("form") ?? commands
   xhr.addEventListener("load", () => {
     // The same key goes with each try of the same command, so that the server does it once.
