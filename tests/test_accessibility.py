@@ -21,9 +21,11 @@ from tests.screens import (
     conversation,
     conversation_menu,
     drawer,
+    found,
     home,
     live,
     open_doors,
+    parameters_dialog,
 )
 from tests.script import chunk
 from tests.server import ROOT, Client
@@ -234,3 +236,27 @@ def test_5_13_at_200_percent_everything_is_there_without_scrolling_sideways(
         box = page.locator("[name=send], [name=stop]").first.bounding_box()
         assert box["x"] + box["width"] <= 640
         assert box["y"] + box["height"] <= 512
+
+
+@pytest.mark.parametrize(
+    ("screen", "locale"),
+    [(conversation, "en"), (found, "en"), (parameters_dialog, "ru"), (at("/settings/"), "ru")],
+)
+def test_5_13_nothing_is_cut_off_on_a_phone_whose_letters_are_twice_as_large(
+    server, reader, open_page, screen, locale
+):
+    page = open_page(reader, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    screen(page)
+    page.locator("html").evaluate("e => { e.style.fontSize = '200%' }")
+    cut = page.evaluate(
+        """() => [...(document.querySelector("dialog[open]") ?? document)
+          .querySelectorAll("a, button, input, textarea, select, h1, h2, p, label")]
+          .filter(e => e.checkVisibility({ visibilityProperty: true })
+            && !e.closest(".table, pre, .skip, [popover]:not(:popover-open)") && e.type !== "hidden")
+          .map(e => [e, e.getBoundingClientRect()])
+          .filter(([, box]) => box.left < -1 || box.right > 361)
+          .map(([e, box]) => `${e.outerHTML.slice(0, 90)} ${box.left} to ${box.right}`)"""
+    )
+    assert cut == []
+    titles = page.locator(".found h2 a").all()
+    assert all(title.bounding_box()["width"] > 100 for title in titles)
