@@ -131,7 +131,7 @@ def behind(pages: dict[T, tuple[int, Page]]) -> list[T]:
 def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | None:
     """The ops that bring the page up to date, and the running replies; None where it is gone.
 
-    What is new in the conversation comes alone: words wait for it, and for nothing beside it.
+    Of the conversation alone: words wait for it, and for nothing that stands beside it.
     """
     user = User.objects.get(pk=user_id)
     conversation = None
@@ -141,8 +141,9 @@ def since(user_id: int, page: Page, following: dict[str, Followed]) -> Found | N
             return None
     with translation.override(page.language), timezone.override(page.time_zone):
         if conversation is None or _has_all(page, conversation, following):
-            return _beside(user, page, conversation)
-        found = _in_conversation(conversation, page, following)
+            found = Found([], page, [])
+        else:
+            found = _in_conversation(conversation, page, following)
     return replace(found, is_part=page.sidebar_version != user.version)
 
 
@@ -151,17 +152,11 @@ def beside(user_id: int, page: Page) -> Found:
     user = User.objects.get(pk=user_id)
     conversation = user.conversations.alive().filter(uuid=page.conversation).first()
     with translation.override(page.language), timezone.override(page.time_zone):
-        return _beside(user, page, conversation)
-
-
-def _beside(user: User, page: Page, conversation: Conversation | None) -> Found:
-    if page.sidebar_version == user.version:
-        return Found([], page, [])
-    ops = [_sidebar_op(user, page, conversation)]
-    near = limits.near(user)
-    # What runs holds what it may cost, which would be told as if it were used.
-    if not (near and Generation.under_way().filter(user=user).exists()):
-        ops.append(["limits", _render("_limits.html", {"limits": near})])
+        ops = [_sidebar_op(user, page, conversation)]
+        near = limits.near(user)
+        # What runs holds what it may cost, which would be told as if it were used.
+        if not (near and Generation.under_way().filter(user=user).exists()):
+            ops.append(["limits", _render("_limits.html", {"limits": near})])
     return Found(ops, replace(page, sidebar_version=user.version), [])
 
 

@@ -44,6 +44,8 @@ FRAMES_A_SECOND = 40
 ASK_AGAIN_S = 0.5
 # A question that is asked is taken up at once: two changes, and most that happens comes in such pairs.
 SETTLE_S = 0.025
+# The sidebar is rendered once the first words of what changed it are on their way.
+BESIDE_S = 0.1
 
 NOT_LOGGED_IN, GONE, TOO_FAST = 4401, 4404, 4429
 TOO_BIG, RESTARTING, TRY_LATER = 1009, 1012, 1013
@@ -116,6 +118,8 @@ class Socket(AsyncWebsocketConsumer):
         self._question: _Question | None = None
         # Monotonic: the next question, after one that had no answer; and of what bells tell.
         self._not_before = self._settled_at = 0.0
+        # When to ask for what stands beside the conversation, where that changed.
+        self._beside_at: float | None = None
         # What the page was told of running replies, and as what they were shown.
         self._told: dict[str, tuple[str, bool]] = {}
         self._shown: dict[str, Shown] = {}
@@ -233,7 +237,7 @@ class Socket(AsyncWebsocketConsumer):
                 beat = now
                 self._send_frame({"beat": True})
             if self._wanted is not None:
-                self._page, self._wanted = self._wanted, None
+                self._page, self._wanted, self._beside_at = self._wanted, None, None
                 self._forget_question()
                 self._leave_all()
                 self._is_rung = True
@@ -244,6 +248,8 @@ class Socket(AsyncWebsocketConsumer):
         """For a bell, a frame from the page, news of a followed reply, or the time."""
         if self._has_room and self._is_rung and self._question is None:
             until = min(until, max(self._not_before, self._settled_at))
+        if self._has_room and self._beside_at is not None and self._question is None:
+            until = min(until, self._beside_at)
         # One that rings too early is looked at for nothing, every few seconds and not at each delta.
         if self._alarm is None or until < self._alarm_at:
             self._set_alarm(until)
@@ -301,8 +307,13 @@ class Socket(AsyncWebsocketConsumer):
             ended = [reply for reply in ended if reply in self._following]
         now = time.monotonic()
         is_due = ended or (self._is_rung and now >= self._settled_at)
-        if is_due and now >= self._not_before and self._question is None:
+        if self._question is not None or now < self._not_before:
+            return
+        if is_due:
             self._ask(ended)
+        elif self._beside_at is not None and now >= self._beside_at:
+            self._beside_at = None
+            self._expect({}, [], in_database(changes.beside)(self._user, self._page))
 
     def _live_ops(self) -> tuple[list[Op], dict[str, tuple[int, int, int]]]:
         ops: list[Op] = []
@@ -385,8 +396,8 @@ class Socket(AsyncWebsocketConsumer):
                 reply = live_replies.watch(m.row, self._hear_reply)
                 is_afresh = reply.uuid in found.afresh
                 self._following[reply] = Position() if is_afresh else found.page.position_of(m.row)
-        if found.is_part:
-            self._expect({}, [], in_database(changes.beside)(self._user, self._page))
+        if found.is_part and self._beside_at is None:
+            self._beside_at = time.monotonic() + BESIDE_S
         self._poke()
 
     def _forget_question(self) -> None:
