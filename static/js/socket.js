@@ -419,7 +419,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 })
 
-// A first send gives the page its conversation; going back takes it away again.
+// A first send gives the page its conversation, before it gives it the messages: the server looks up
+// what is new meanwhile. Going back takes it away again.
+document.addEventListener("htmx:oobAfterSwap", ({ target }) => target.id === "state" && watchWhatIsHeld())
 document.addEventListener("htmx:afterSettle", watchWhatIsHeld)
 
 // Older messages came as of a version that the page may have left behind.
