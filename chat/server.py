@@ -68,7 +68,12 @@ class Request(WebRequest):
             self.requestHeaders.removeHeader(b"Sec-WebSocket-Protocol")
         # Of servers that stand before Daphne; a reader's would be put before each link of the page.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
-        return super().process()
+        channel = self.channel
+        answer = super().process()
+        if self.transport is None:
+            # A socket has it by now; each of the two would keep the other until somebody looks.
+            channel.requests.clear()
+        return answer
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Daphne's page has inline styles and no policy."""
@@ -118,6 +123,7 @@ class WebSocket(WebSocketProtocol):
         # The handshake has been read by now; a page stays for hours, and there are thousands.
         self.http_request_data, self.http_headers = b"", {}
         self.request.headers, self.clean_headers = {}, []
+        self._transport_details = None
 
     def sendHttpErrorResponse(self, code: int, *_told: Any) -> None:  # noqa: N802
         """Autobahn's has no policy, and says in its first line what went wrong inside."""
