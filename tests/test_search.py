@@ -28,8 +28,8 @@ def excerpts(query):
     return ["".join(piece.text for piece in hit.snippet) for hit in hits]
 
 
-def in_messages(query):
-    return [text for text in found(query) if isinstance(text, str)]
+def in_messages(query, owner=None, **more):
+    return [text for text in found(query, owner, **more) if isinstance(text, str)]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,40 @@ def test_nobody_finds_what_is_anothers():
     }
     # The owner's mark is no word of the text.
     assert found(str(mine.owner_id)) == []
+
+
+@pytest.mark.parametrize("count", [2, search.BEGINNINGS, search.BEGINNINGS + 1])
+def test_a_beginning_finds_all_words_that_share_it(count):
+    ask("The oldest haystack")
+    for number in range(2):
+        ask(" ".join(f"haystack{number}x{n}" for n in range(count)))
+    ask("A hay")
+    owner = Message.objects.first().conversation.owner_id
+    for whose in (None, owner):
+        assert [text.split()[0] for text in in_messages("haystack", whose)] == [
+            "haystack1x0",
+            "haystack0x0",
+            "The",
+        ]
+    assert in_messages("oldest-haystack") == ["The oldest haystack"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2), (1, 30), (30, 1), (30, 30)])
+def test_the_newest_are_found_however_far_back_they_lie(before, after):
+    """PostgreSQL looks among the newest entries first, then goes by the words or through all."""
+    conversation = ask("Start").conversation
+
+    def put(texts):
+        rows = [Message(conversation=conversation, role="user", text=text) for text in texts]
+        search.put_messages([row.pk for row in Message.objects.bulk_create(rows)])
+
+    put(f"Needle {number}" for number in range(4))
+    put(f"Straw {number}" for number in range(before))
+    put(["Needle 4"])
+    put(f"Straw {number}" for number in range(after))
+    newest_first = [f"Needle {number}" for number in (4, 3, 2, 1, 0)]
+    for limit in (2, 5, 10):
+        assert in_messages("needle", limit=limit) == newest_first[:limit]
 
 
 def test_a_search_goes_on_where_it_ended():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import OperationalError, connection, transaction
 
@@ -21,7 +21,28 @@ from .search_schema import insert
 
 TIMEOUT_S = 2.0
 BY_INDEX_S = 0.08  # of these, where PostgreSQL is asked for rare words first
+# At first it looks through the newest entries, so many for each that is wanted; where one in so many of
+# what is wanted was among them, its words are no rare ones.
+NEWEST, FREQUENT = 2, 10
 BATCH = 500
+# Of a beginning that more words share FTS5 is faster by itself.
+BEGINNINGS = 64
+_VOCABULARY = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.chat_search_words"
+    " USING fts5vocab (main, chat_search, instance)"
+)
+# From word to word: all that lies between them, each place where a word stands, is passed over.
+_BEGINNING = """
+    WITH RECURSIVE found(word) AS (
+        SELECT (SELECT term FROM temp.chat_search_words WHERE term >= %s ORDER BY term LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT term FROM temp.chat_search_words WHERE term >= word || char(1)
+            ORDER BY term LIMIT 1
+        ) FROM found WHERE word < %s LIMIT %s
+    )
+    SELECT word FROM found WHERE word < %s
+"""
 # What a text must be to be found: said to its end, and not hidden by its owner.
 _FINDABLE = {
     "status__in": ("complete", "stopped", "failed", "interrupted"),
@@ -54,9 +75,8 @@ def search(
     wanted = terms(query)
     if not wanted:
         return []
-    titles = [-pk for pk in _ids(wanted, owner, above=None, below=0, limit=limit)]
-    messages = _ids(wanted, owner, above=0, below=below, limit=limit)
-    return [*(_title_hits(titles, wanted) if below is None else []), *_hits(messages, wanted)]
+    titles, messages = _found(wanted, owner, below, limit)
+    return [*_title_hits(titles, wanted), *_hits(messages, wanted)]
 
 
 def conversations(query: str, limit: int = 1_000) -> dict[int, int | None]:
@@ -68,12 +88,9 @@ def conversations(query: str, limit: int = 1_000) -> dict[int, int | None]:
     wanted = terms(query)
     if not wanted:
         return {}
-    found: dict[int, int | None] = {
-        -pk: None for pk in _ids(wanted, None, above=None, below=0, limit=limit)
-    }
-    messages = _ids(wanted, None, above=0, below=None, limit=limit)
+    titles, messages = _found(wanted, None, None, limit)
     rows = Message.objects.filter(pk__in=messages, deleted_at=None).order_by("pk")
-    return found | dict(rows.values_list("conversation", "pk"))
+    return dict.fromkeys(titles) | dict(rows.values_list("conversation", "pk"))
 
 
 def passages(query: str, messages: Iterable[int]) -> dict[int | None, list[Piece]]:
@@ -160,69 +177,123 @@ def rebuild() -> int:
 
 
 def _remove(pks: Sequence[int]) -> None:
-    id_ = "id" if connection.vendor == "postgresql" else "rowid"
     with connection.cursor() as cursor:
         for start in range(0, len(pks), BATCH):
             batch = pks[start : start + BATCH]
             places = ", ".join(["%s"] * len(batch))
-            cursor.execute(f"DELETE FROM chat_search WHERE {id_} IN ({places})", batch)  # noqa: S608
+            cursor.execute(f"DELETE FROM chat_search WHERE {_key()} IN ({places})", batch)  # noqa: S608
 
 
 # --- asking -----------------------------------------------------------------------------------------
 
 
-def _ids(
-    wanted: Sequence[Term], owner: int | None, above: int | None, below: int | None, limit: int
-) -> list[int]:
-    """The newest entries between two keys. Titles lie below 0, the newest of them lowest."""
-    is_titles = above is None
-    source = "chat_search"
-    if connection.vendor == "postgresql":
-        id_, (condition, values) = "id", _of_postgresql(wanted)
-        if owner is not None:
-            # First a person's own entries: PostgreSQL would rather look through everybody's newest.
-            source = f"(SELECT * FROM {source} WHERE vector @@ %s::tsquery OFFSET 0) AS mine"  # noqa: S608
-            values.insert(0, f"'@{owner}'")
+class _Asked(NamedTuple):
+    """In SQL: which entries are looked through, what they must hold, and the values of both."""
+
+    source: str
+    condition: str
+    values: list[Any]
+
+
+def _found(
+    wanted: Sequence[Term], owner: int | None, below: int | None, limit: int
+) -> tuple[list[int], list[int]]:
+    """Conversations by their titles, and messages: the newest of each. With `below` without titles."""
+    # PostgreSQL gives the newest first only by going through them, and what is rare only by its words.
+    has_two_ways = connection.vendor == "postgresql" and owner is None
+    with in_time():
+        asked = _asked(wanted, owner)
+        titles = _titles(asked, limit) if below is None else []
+        messages = _messages(asked, below, limit, NEWEST * limit if has_two_ways else None)
+    if has_two_ways and len(messages) < limit:
+        messages = _among_all(asked, below, limit, is_rare=len(messages) < limit / FREQUENT)
+    return titles, messages
+
+
+def _asked(wanted: Sequence[Term], owner: int | None) -> _Asked:
+    if connection.vendor != "postgresql":
+        return _Asked("chat_search", *_of_sqlite(wanted, owner))
+    condition, values = _of_postgresql(wanted)
+    if owner is None:
+        return _Asked("chat_search", condition, values)
+    # First a person's own entries: PostgreSQL would rather look through everybody's newest.
+    mine = "(SELECT * FROM chat_search WHERE vector @@ %s::tsquery OFFSET 0) AS mine"
+    return _Asked(mine, condition, [f"'@{owner}'", *values])
+
+
+def _titles(asked: _Asked, limit: int) -> list[int]:
+    """They lie below 0, the newest lowest."""
+    id_ = _key()
+    sql = f"SELECT {id_} FROM {asked.source} WHERE {asked.condition} AND {id_} < 0"  # noqa: S608
+    return [-pk for pk in _pks(f"{sql} ORDER BY {id_} LIMIT %s", [*asked.values, limit])]
+
+
+def _messages(asked: _Asked, below: int | None, limit: int, among: int | None = None) -> list[int]:
+    """`among` the newest so many entries alone, whether they are what is asked for or not."""
+    id_, source, bounds = _key(), asked.source, [0]
+    between = f"{id_} > %s"
+    if below is not None:
+        between += f" AND {id_} < %s"
+        bounds.append(below)
+    if among is None:
+        values = [*asked.values, *bounds]
     else:
-        id_, (condition, values) = "rowid", _of_sqlite(wanted, owner)
-    for sign, bound in ((">", above), ("<", below)):
-        if bound is not None:
-            condition += f" AND {id_} {sign} %s"
-            values.append(bound)
-    sql = (
-        f"SELECT {id_} FROM {source} WHERE {condition}"  # noqa: S608
-        f" ORDER BY {id_} {'ASC' if is_titles else 'DESC'} LIMIT %s"
-    )
-    values.append(limit)
-    if connection.vendor == "postgresql" and not is_titles:
-        with suppress(TooSlow):
-            return _by_index(sql, values)
-    with in_time(), connection.cursor() as cursor:
+        newest = f"SELECT * FROM {source} WHERE {between} ORDER BY {id_} DESC LIMIT %s"  # noqa: S608
+        source, between = f"({newest}) AS newest", "true"
+        values = [*bounds, among, *asked.values]
+    sql = f"SELECT {id_} FROM {source} WHERE {asked.condition} AND {between}"  # noqa: S608
+    return _pks(f"{sql} ORDER BY {id_} DESC LIMIT %s", [*values, limit])
+
+
+def _among_all(asked: _Asked, below: int | None, limit: int, *, is_rare: bool) -> list[int]:
+    """PostgreSQL takes each word for a frequent one: by what is rare it is made to go."""
+    if is_rare:
+        with suppress(TooSlow), in_time(BY_INDEX_S), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_indexscan = off")
+            found = _messages(asked, below, limit)
+            cursor.execute("SET LOCAL enable_indexscan = DEFAULT")
+            return found
+    with in_time():
+        return _messages(asked, below, limit)
+
+
+def _pks(sql: str, values: Sequence[Any]) -> list[int]:
+    with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return [pk for (pk,) in cursor.fetchall()]
 
 
-def _by_index(sql: str, values: Sequence[Any]) -> list[int]:
-    """What is rare is found by its words at once; raises TooSlow for what isn't.
-
-    PostgreSQL takes each word for a frequent one, and would walk through all texts, the newest first.
-    """
-    with in_time(BY_INDEX_S), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_indexscan = off")
-        cursor.execute(sql, values)
-        found = [pk for (pk,) in cursor.fetchall()]
-        cursor.execute("SET LOCAL enable_indexscan = DEFAULT")
-        return found
+def _key() -> str:
+    return "id" if connection.vendor == "postgresql" else "rowid"
 
 
 def _of_sqlite(wanted: Sequence[Term], owner: int | None) -> tuple[str, list[Any]]:
-    parts = [
-        f'words : "{" ".join([*term.words[:-1], term.start])}"{" *" if term.is_prefix else ""}'
-        for term in wanted
-    ]
+    parts = [f"words : {_fts5(term)}" for term in wanted]
     if owner is not None:
         parts.insert(0, f'owner : "{owner}"')
     return "chat_search MATCH %s", [" AND ".join(parts)]
+
+
+def _fts5(term: Term) -> str:
+    """A beginning as the words that have it: of those FTS5 finds the newest without the others."""
+    *before, _last = term.words
+    words = _beginning_with(term.start) if term.is_prefix else []
+    if 0 < len(words) <= BEGINNINGS:
+        return f"({' OR '.join(_phrase(*before, word) for word in words)})"
+    return f"{_phrase(*before, term.start)}{' *' if term.is_prefix else ''}"
+
+
+def _phrase(*words: str) -> str:
+    return f'"{" ".join(words)}"'
+
+
+def _beginning_with(start: str) -> list[str]:
+    """The first words in the index that begin so, one more than are of use."""
+    end = f"{start}{chr(0x10FFFF)}"
+    with connection.cursor() as cursor:
+        cursor.execute(_VOCABULARY)
+        cursor.execute(_BEGINNING, [start, end, BEGINNINGS + 1, end])
+        return [word for (word,) in cursor.fetchall()]
 
 
 def _of_postgresql(wanted: Sequence[Term]) -> tuple[str, list[Any]]:
