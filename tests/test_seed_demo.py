@@ -78,3 +78,16 @@ def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others
         cursor.execute("EXPLAIN QUERY PLAN " + asked.replace("%", "%%"))
         plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
     assert "chat_message_conversation_id" in plan, plan
+
+
+@pytest.mark.one_form
+def test_currencies_and_models_are_named_without_reading_all_tallies():
+    """SQLite's plan, likewise."""
+    for named in (Tally.currencies, Tally.model_names):
+        with CaptureQueriesContext(connection) as queries:
+            named()
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN QUERY PLAN " + queries[0]["sql"])
+            plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+        assert "SEARCH chat_tally USING COVERING INDEX tally_" in plan
+        assert "SCAN chat_tally" not in plan, plan

@@ -82,6 +82,14 @@ def test_models_and_gateways_stand_apart():
     assert Tally.objects.filter(conversation=reply.conversation).count() == 2
 
 
+def test_each_model_and_currency_is_named_once():
+    assert Tally.model_names() == Tally.currencies() == []
+    for currency in ("USD", "EUR", "RUB", "USD"):
+        called(ask(), **USED | {"currency": currency})
+    assert Tally.currencies() == ["EUR", "RUB", "USD"]
+    assert Tally.model_names() == ["m"]
+
+
 def test_what_wrote_its_title_counts_as_well():
     reply = ask()
     called(reply, **USED)

@@ -91,9 +91,8 @@ class ModelFilter(WordFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        names = Tally.objects.order_by("model").values_list("model", flat=True).distinct()
         word = fold(self.value()) or ""
-        found = [name for name in names if word in (fold(name) or "")]
+        found = [name for name in Tally.model_names() if word in (fold(name) or "")]
         return queryset.filter(tallied(model__in=found[:MOST_NAMES]))
 
 
@@ -160,9 +159,7 @@ class SpentFilter(CostFilter):
         )
 
     def currencies(self) -> list[str]:
-        return list(
-            Tally.objects.order_by("currency").values_list("currency", flat=True).distinct()
-        )
+        return Tally.currencies()
 
 
 class FoundConversations(KeysetList):

@@ -40,6 +40,16 @@ _FROM_CALLS = f"""
     GROUP BY {_OF}, c.gateway_slug, c.model, c.currency
 """  # noqa: S608
 _COLUMNS = ", ".join(("conversation_id", *_KEYS, *SUMS))
+# Each value of a column that has an index, from one to the next: DISTINCT reads all rows there are.
+_EACH = """
+    WITH RECURSIVE found(value) AS (
+        SELECT MIN({column}) FROM chat_tally
+        UNION ALL
+        SELECT (SELECT MIN({column}) FROM chat_tally WHERE {column} > value)
+        FROM found WHERE value IS NOT NULL
+    )
+    SELECT value FROM found WHERE value IS NOT NULL
+"""
 
 
 class Tally(models.Model):
@@ -65,7 +75,10 @@ class Tally(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["conversation", *_KEYS], name="tally_once")]
-        indexes = [models.Index(fields=["model"], name="tally_model")]
+        indexes = [
+            models.Index(fields=["model"], name="tally_model"),
+            models.Index(fields=["currency"], name="tally_currency"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.gateway_slug} {self.model} {self.currency}"
@@ -88,6 +101,20 @@ class Tally(models.Model):
         row, _is_new = cls.objects.get_or_create(conversation_id=conversation, **keys)
         changes = {name: F(name) + sign * value for name, value in counts(call).items() if value}
         cls.objects.filter(pk=row.pk).update(**changes)
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        return cls._each("model")
+
+    @classmethod
+    def currencies(cls) -> list[str]:
+        return cls._each("currency")
+
+    @classmethod
+    def _each(cls, column: str) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(_EACH.format(column=column))
+            return [value for (value,) in cursor.fetchall()]
 
     @classmethod
     @transaction.atomic
