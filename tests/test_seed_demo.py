@@ -5,9 +5,10 @@ import re
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Call, Conversation, Message, Retention, Tally, retention, search
+from chat.models import Call, Conversation, Gateway, Message, Retention, Tally, retention, search
 from chat.rendering.thread import shown
 from tests.rows import ask, branch
 
@@ -78,6 +79,20 @@ def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others
         cursor.execute("EXPLAIN QUERY PLAN " + asked.replace("%", "%%"))
         plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
     assert "chat_message_conversation_id" in plan, plan
+
+
+def test_a_conversation_is_shown_in_few_queries(plain_static, django_assert_max_num_queries):
+    """Of the session and the reader 2, of what they may 2, of the list 2, of the models 3."""
+    call_command("seed_demo", conversations=60)
+    Gateway.objects.update(enabled=True)
+    conversation = Conversation.objects.first()
+    client = Client()
+    client.force_login(conversation.owner)
+    client.get(conversation.get_absolute_url())  # the first time it is marked as read
+    with django_assert_max_num_queries(17):
+        page = client.get(conversation.get_absolute_url()).content.decode()
+    assert page.count("<article") == 10
+    assert "This conversation so far" in page
 
 
 @pytest.mark.one_form

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q, Sum
+from django.db import connection
 
 from chat.models import Call, Conversation
 from chat.models.calls import Confidence
@@ -52,29 +52,38 @@ class Total:
 
 
 # What a call that used something may have left unsaid.
-_USED = Q(error_kind="") | Q(first_delta_at__isnull=False)
+_USED = "(error_kind = '' OR first_delta_at IS NOT NULL) AND ended_at IS NOT NULL"
 _SUMS = {
-    "prompt": Sum("prompt_tokens"),
-    "completion": Sum("completion_tokens"),
-    "total": Sum("total_tokens"),
-    "nano": Sum("cost_nano"),
-    "unknown": Count("pk", filter=_USED & Q(ended_at__isnull=False, total_tokens=None)),
-    "estimated": Count("pk", filter=Q(confidence=Confidence.ESTIMATED)),
-    "unpriced": Count("pk", filter=_USED & Q(ended_at__isnull=False, cost_nano=None)),
-    "cost_estimated": Count("pk", filter=Q(cost_confidence=Confidence.ESTIMATED)),
+    "prompt": "SUM(prompt_tokens)",
+    "completion": "SUM(completion_tokens)",
+    "total": "SUM(total_tokens)",
+    "nano": "SUM(cost_nano)",
+    "unknown": f"COUNT(*) FILTER (WHERE {_USED} AND total_tokens IS NULL)",
+    "estimated": "COUNT(*) FILTER (WHERE confidence = 'estimated')",
+    "unpriced": f"COUNT(*) FILTER (WHERE {_USED} AND cost_nano IS NULL)",
+    "cost_estimated": "COUNT(*) FILTER (WHERE cost_confidence = 'estimated')",
 }
+# Those of its replies and those that wrote its title, each found by its own index. Written, as each
+# page and each reply's end asks it: made of expressions it took 2 to 3 ms instead of 0.2.
+_COLUMNS = """
+    currency, prompt_tokens, completion_tokens, total_tokens, cost_nano, confidence, cost_confidence,
+    error_kind, first_delta_at, ended_at
+"""
+_OF_CONVERSATION = f"""
+    SELECT currency, {", ".join(_SUMS.values())} FROM (
+        SELECT {_COLUMNS} FROM chat_call
+        WHERE message_id IN (SELECT id FROM chat_message WHERE conversation_id = %s)
+        UNION ALL
+        SELECT {_COLUMNS} FROM chat_call WHERE conversation_id = %s
+    ) calls GROUP BY currency
+"""  # noqa: S608
 
 
 def of_conversation(conversation: Conversation) -> Total | None:
-    """In two queries, each by its own index; None where nothing is known to have been used."""
-    rows = [
-        row
-        for calls in (
-            Call.objects.filter(message__conversation=conversation),
-            conversation.title_calls.all(),
-        )
-        for row in calls.order_by().values("currency").annotate(**_SUMS)
-    ]
+    """In one query; None where nothing is known to have been used."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OF_CONVERSATION, [conversation.pk] * 2)
+        rows = [dict(zip(("currency", *_SUMS), row, strict=True)) for row in cursor.fetchall()]
 
     def added(name: str) -> int:
         return sum(int(row[name] or 0) for row in rows)

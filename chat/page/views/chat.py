@@ -227,6 +227,7 @@ def page(
         "alert": alert or (sent.first_error() if sent else ""),
         "advice": advice,
     }
+    offered = offers(request.user)
     context = {
         "conversation": conversation,
         "window": part,
@@ -240,8 +241,8 @@ def page(
         "composer": composer,
         "forecast": forecast,
         "limits": limits.near(request.user),
-        "offers": offers(request.user),
-        "has_gateway": Gateway.objects.usable().exists(),
+        "offers": offered,
+        "has_gateway": bool(offered) or Gateway.objects.usable().exists(),
         "is_running": any(m.is_open and not m.is_held for m in thread),
         "compose": "compose" in request.GET or sent is not None,
         "max_chars": settings.MAX_MESSAGE_CHARS,
