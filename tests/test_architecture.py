@@ -12,10 +12,10 @@ from tests.server import ROOT
 # Each room, and the other rooms whose modules it may import. Pure modules are open to all.
 ROOMS = {
     "upstream": set(),
-    "models": {"sessions"},
+    "models": {"addresses", "sessions"},
     "replies": {"amounts", "logs", "upstream", "models"},
     "rendering": {"amounts", "models"},
-    "templatetags": {"amounts", "rendering"},
+    "templatetags": {"addresses", "amounts", "rendering"},
     "page": {"entrance", "security", "rendering", "replies", "models", "sessions", "upstream"},
     "admin": {"entrance", "security", "rendering", "replies", "models", "upstream"},
     "demo": set(),
@@ -38,6 +38,7 @@ ROOMS = {
         "upstream",
     },
     # single modules at the top
+    "addresses": set(),
     "allocator": set(),
     "amounts": set(),
     "apps": {"models", "security"},

@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models import F
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.addresses import address
 from chat.rendering.hidden import revealed
 
 from . import bells, search
@@ -129,7 +129,7 @@ class Conversation(models.Model):
         return self.shown_title
 
     def get_absolute_url(self) -> str:
-        return reverse("conversation", args=[self.uuid])
+        return address("conversation", self.uuid)
 
     @property
     def shown_title(self) -> str:
