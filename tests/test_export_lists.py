@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import re
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.urls import reverse
 
-from chat.admin.export import BATCH
+from chat.admin.export import BATCH, FIRST
 from chat.models import Call, Conversation, Feedback, Gateway, Generation, ReadLog, User
 from chat.models.calls import CallEnd
 from chat.rendering.export import MESSAGES_AT_ONCE, as_json
@@ -119,8 +120,33 @@ def test_an_export_asks_as_little_for_many_rows_as_for_one(model, form):
 
     few, asked = export_more(1)
     many, asked_for_many = export_more(12)
-    assert few < many < BATCH
+    assert few < many < FIRST
     assert asked_for_many <= asked <= 24
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_export_begins_before_it_has_gone_through_much(form):
+    owner = rows.person()
+    count = FIRST + BATCH + 1
+    Conversation.objects.bulk_create(
+        Conversation(owner=owner, title=f"Title {n}") for n in range(count)
+    )
+    client = browser("owner")
+    answer = client.get(reverse("admin:chat_conversation_export", args=[form]))
+
+    async def read():
+        chunks = aiter(answer.streaming_content)
+        begun = await anext(chunks)
+        logged = await sync_to_async(ReadLog.objects.count)()
+        return begun.decode(), logged, b"".join([chunk async for chunk in chunks]).decode()
+
+    begun, logged, rest = async_to_sync(read)()
+    # What is logged by then is what was read of the rows.
+    assert logged == FIRST
+    assert f"Title {count - 1}" in begun
+    assert f"Title {count - FIRST - 1}" not in begun
+    titles = [int(number) for number in re.findall(r"Title (\d+)", begun + rest)]
+    assert titles == list(reversed(range(count)))
 
 
 def test_long_threads_are_exported_a_part_at_a_time():

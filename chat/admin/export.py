@@ -17,7 +17,9 @@ from chat.rendering import takeout
 
 from . import reading
 
-BATCH = 500
+# The first one is small, so that something comes at once.
+FIRST, BATCH = 50, 500
+FIRST_CHARS, CHUNK_CHARS = 4_000, 64_000
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"  # without it Excel reads Cyrillic as something else
 # What makes a spreadsheet take a cell for a formula, at its beginning or after white space.
@@ -74,10 +76,11 @@ def is_export(request: HttpRequest) -> bool:
 
 def _batches(rows: QuerySet[Any]) -> Iterator[list[Any]]:
     """Newest first by key, a query a batch: no transaction is held open by a slow reader."""
-    rows, last = rows.order_by("-pk"), None
-    while batch := list((rows if last is None else rows.filter(pk__lt=last))[:BATCH]):
+    rows = rows.order_by("-pk")
+    batch = list(rows[:FIRST])
+    while batch:
         yield batch
-        last = batch[-1].pk
+        batch = list(rows.filter(pk__lt=batch[-1].pk)[:BATCH])
 
 
 def _csv(rows: Iterable[Row]) -> Iterator[str]:
@@ -125,11 +128,11 @@ def _plain(value: Any) -> str:
 
 def _in_chunks(lines: Iterable[str]) -> Iterator[bytes]:
     chunk: list[str] = []
-    size = 0
+    size, most = 0, FIRST_CHARS
     for line in lines:
         chunk.append(line)
         size += len(line)
-        if size > 64_000:
+        if size > most:
             yield "".join(chunk).encode()
-            chunk, size = [], 0
+            chunk, size, most = [], 0, CHUNK_CHARS
     yield "".join(chunk).encode()
