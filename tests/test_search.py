@@ -158,6 +158,19 @@ def test_a_table_that_a_migration_rebuilt_gets_its_triggers_again():
     test_rows_that_are_removed_leave_no_entry()
 
 
+def test_a_text_that_is_put_again_has_one_entry_by_its_last_words():
+    question = ask("A needle").parent
+    question.text = "A straw"
+    question.save()
+    for _time in range(2):
+        search.put_new(question)
+        assert in_messages("needle") == []
+        assert in_messages("straw") == ["A straw"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM chat_search")
+        assert cursor.fetchone() == (2,)  # and its title's
+
+
 def test_nobody_finds_what_is_anothers():
     mine = ask("A shared needle").conversation
     Conversation.start(person("bob"), "Another needle", "m", mine.messages.last().gateway)

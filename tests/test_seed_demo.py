@@ -95,6 +95,13 @@ def test_a_conversation_is_shown_in_few_queries(plain_static, django_assert_max_
     assert "This conversation so far" in page
 
 
+def test_a_question_is_recorded_in_few_queries(django_assert_max_num_queries):
+    call_command("seed_demo", conversations=2)
+    conversation = Conversation.objects.first()
+    with django_assert_max_num_queries(16):
+        conversation.send("And then?", "m", Gateway.objects.get())
+
+
 @pytest.mark.one_form
 def test_currencies_and_models_are_named_without_reading_all_tallies():
     """SQLite's plan, likewise."""

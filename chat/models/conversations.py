@@ -390,7 +390,7 @@ class Conversation(models.Model):
 
         version = self.bump(sidebar=True)
         question = self._append(leaf, version, role=Message.Role.USER, text=text)
-        search.put_messages([question.pk])
+        search.put_new(question)
         reply = self._append(
             question,
             version,

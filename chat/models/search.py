@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import OperationalError, connection, transaction
 
@@ -18,6 +18,9 @@ from chat.rendering.markdown import plain_text
 from chat.rendering.words import Piece, Term, marked, snippet, terms
 
 from .search_schema import insert
+
+if TYPE_CHECKING:
+    from .messages import Message
 
 TIMEOUT_S = 2.0
 BY_INDEX_S = 0.08  # of these, where PostgreSQL is asked for rare words first
@@ -136,6 +139,13 @@ def put_messages(pks: Iterable[int]) -> None:
     _remove(pks)
     rows = Message.objects.filter(pk__in=pks, **_FINDABLE).exclude(text="")
     insert(connection, rows.values_list("pk", "conversation__owner", "text"))
+
+
+def put_new(message: "Message") -> None:
+    """Have a question found that was recorded just now: nothing of it is there to be taken out."""
+    conversation = message.conversation
+    if conversation.deleted_at is None:
+        insert(connection, [(message.pk, conversation.owner_id, message.text)])
 
 
 def put_titles(pks: Iterable[int]) -> None:

@@ -64,17 +64,18 @@ def remove(connection: Any) -> None:
 
 
 def insert(connection: Any, texts: Iterable[tuple[int, int, str]]) -> None:
-    """Add entries of (key, owner's key, text); what has no word in it has no entry."""
+    """Put entries of (key, owner's key, text); what has no word in it has no entry."""
     rows = [(pk, owner, words) for pk, owner, text in texts if (words := spread(text))]
     if connection.vendor == "postgresql":
         # Unstemmed, so that a beginning or a phrase is found; and as Russian or English words.
         sql = (
             "INSERT INTO chat_search (id, words, vector) VALUES (%s, %s, array_to_tsvector(ARRAY[%s])"
             " || to_tsvector('simple', %s) || to_tsvector('russian', %s))"
+            " ON CONFLICT (id) DO UPDATE SET words = EXCLUDED.words, vector = EXCLUDED.vector"
         )
         values = [(pk, words, f"@{owner}", words, words) for pk, owner, words in rows]
     else:
-        sql = "INSERT INTO chat_search (rowid, owner, words) VALUES (%s, %s, %s)"
+        sql = "INSERT OR REPLACE INTO chat_search (rowid, owner, words) VALUES (%s, %s, %s)"
         values = [(pk, str(owner), words) for pk, owner, words in rows]
     with connection.cursor() as cursor:
         cursor.executemany(sql, values)
