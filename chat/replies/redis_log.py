@@ -24,7 +24,7 @@ from .log import Cursor, Gap, Log, Pause, Slice, at_once
 logger = logging.getLogger(__name__)
 UNREACHABLE = (RedisError, OSError, TimeoutError)
 TIMEOUT_S = 1.5
-FLUSH_EVERY_S = 0.008
+FLUSH_EVERY_S, FLUSH_LOADED_S = 0.008, 0.020
 BEAT_S = 1.0  # an entry at least so often, so that silence means that something is wrong
 QUIET_S = 2.5
 BLOCK_MS = 500
@@ -56,6 +56,11 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.1)
+
+
+def rest_s(streams: int) -> float:
+    """Between two flushes: the more streams share one, the more it is worth to wait for them."""
+    return min(FLUSH_EVERY_S * (1 + streams / 20), FLUSH_LOADED_S)
 
 
 def key_of(prefix: str, generation: int) -> str:
@@ -218,7 +223,7 @@ class _Sender:
                 await self._wait_for_redis()
             else:
                 self._fails = False
-                await asyncio.sleep(FLUSH_EVERY_S)
+                await asyncio.sleep(rest_s(len(self.replies)))
 
     async def _send(self) -> None:
         self._news.clear()
@@ -365,7 +370,7 @@ class _Reader:
                 await self._lose_all()
             late = time.monotonic() - QUIET_S
             self._lose([m for m in self._mirrors.values() if m.heard < late])
-            await asyncio.sleep(FLUSH_EVERY_S)
+            await asyncio.sleep(rest_s(len(self._mirrors)))
 
     async def _read(self) -> None:
         mirrors = {mirror.key: mirror for mirror in self._mirrors.values()}
