@@ -82,14 +82,14 @@ def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others
 
 
 def test_a_conversation_is_shown_in_few_queries(plain_static, django_assert_max_num_queries):
-    """Of the session and the reader 2, of what they may 2, of the list 2, of the models 3."""
+    """Of the session and the reader 2, of the list 2, of the models 3; whether they are staff is known."""
     call_command("seed_demo", conversations=60)
     Gateway.objects.update(enabled=True)
     conversation = Conversation.objects.first()
     client = Client()
     client.force_login(conversation.owner)
     client.get(conversation.get_absolute_url())  # the first time it is marked as read
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(15):
         page = client.get(conversation.get_absolute_url()).content.decode()
     assert page.count("<article") == 10
     assert "This conversation so far" in page
