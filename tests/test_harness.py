@@ -1,10 +1,14 @@
 """The harness itself: a real server, a client, a socket and a page agree on one reply."""
 
 import os
+import re
 import socket
 
 import httpx
 import pytest
+
+from tests.chaos.shown import OPS
+from tests.server import ROOT
 
 
 def test_a_reply_reaches_the_page_the_export_and_the_gateway(gateway, owner, page):
@@ -61,3 +65,9 @@ def test_no_test_reaches_another_host(address):
 def test_no_key_of_the_developers_reaches_a_test(server):
     assert [name for name in os.environ if name.endswith("_API_KEY")] == []
     assert server.env["OPENAI_API_KEY"] == "sk-test"
+
+
+def test_the_page_of_the_fault_tests_knows_what_the_real_one_knows():
+    script = (ROOT / "static/js/socket.js").read_text()
+    known = re.search(r"^const apply = {\n(.*?)^}", script, re.M | re.S)[1]
+    assert set(OPS) == set(re.findall(r"^  (\w+)\(.*\) {$", known, re.M))

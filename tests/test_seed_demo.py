@@ -82,7 +82,7 @@ def test_a_conversation_opens_without_a_look_at_the_first_messages_of_all_others
 
 
 def test_a_conversation_is_shown_in_few_queries(plain_static, django_assert_max_num_queries):
-    """Of the session and the reader 2, of the list 2, of the models 3; whether they are staff is known."""
+    """Of the session and the reader 2, of the list 2, of the models 3; nothing of what they may."""
     call_command("seed_demo", conversations=60)
     Gateway.objects.update(enabled=True)
     conversation = Conversation.objects.first()

@@ -164,6 +164,9 @@ class Shown:
     def total(self, _version: int, _html: str) -> None:
         """It stands beside the messages."""
 
+    def limits(self, _html: str) -> None:
+        """So do they."""
+
     def title(self, version: int, _title: str) -> None:
         if self.version < version:
             self.state["data-version"] = str(version)
@@ -182,6 +185,7 @@ OPS: dict[str, Callable[..., bool | None]] = {
     "listed": Shown.put_sidebar,
     "title": Shown.title,
     "total": Shown.total,
+    "limits": Shown.limits,
 }
 
 
