@@ -224,3 +224,18 @@ def test_5_16_a_question_is_copied_as_it_was_written(gateway, owner, page):
     page.locator("[data-role=user]").hover()
     pasted = copied(page, "[data-role=user] [name=copy]")
     assert pasted == {"text/plain": "Is *this*\n\n<b>it</b>?", "text/html": ""}
+
+
+def test_5_16_what_could_not_be_copied_is_said_and_shown(gateway, owner, page, complaints):
+    complaints[0].allow("ERR_INTERNET_DISCONNECTED|WebSocket")
+    answered(gateway, owner, page, "Yes.")
+    page.locator(REPLY).hover()
+    copy = page.locator(f"{REPLY} [name=copy]")
+    page.context.set_offline(True)
+    copy.click()
+    expect(copy).to_have_attribute("data-failed", "")
+    expect(page.locator("#announcer")).to_contain_text("Potok does not answer")
+    page.context.set_offline(False)
+    expect(copy).not_to_have_attribute("data-failed", "")
+    copy.click()
+    expect(copy).to_have_attribute("data-done", "")

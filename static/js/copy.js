@@ -41,16 +41,24 @@ async function message(button) {
   return { text: await answer.text(), html: plainHtml(body) }
 }
 
-async function copy(button, content) {
+/** Said aloud, and by the button's colour for a moment. */
+function tell(button, mark, said) {
+  button.dataset[mark] = ""
+  announcer.textContent = announcer.dataset[said]
+  setTimeout(() => delete button.dataset[mark], DONE_MS)
+}
+
+async function copy(button, asked) {
+  let content
   try {
-    await write(await content)
+    content = await asked
   } catch {
-    announcer.textContent = announcer.dataset.uncopied
-    return
+    return tell(button, "failed", "unfetched")
   }
-  button.dataset.done = ""
-  announcer.textContent = announcer.dataset.copied
-  setTimeout(() => delete button.dataset.done, DONE_MS)
+  await write(content).then(
+    () => tell(button, "done", "copied"),
+    () => tell(button, "failed", "uncopied"),
+  )
 }
 
 messages.addEventListener("click", (event) => {
