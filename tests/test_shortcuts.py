@@ -121,10 +121,11 @@ def test_5_13_a_dialog_gives_the_focus_back_to_what_opened_it(answered):
         expect(answered.locator("#conversation-menu-button")).to_be_focused()
     expect(answered.locator("#title")).to_have_text("Another title")
     of_line = answered.locator("#listed li:has([aria-current]) [popovertarget]")
-    of_line.press("Enter")
-    answered.locator("#conversation-menu [name=pinned]:visible").press("Enter")
-    expect(answered.locator("#listed [data-pinned] [aria-current]")).to_have_count(1)
-    expect(of_line).to_be_focused()
+    for pinned in (1, 0):
+        of_line.press("Enter")
+        answered.locator("#conversation-menu [name=pinned]:visible").press("Enter")
+        expect(answered.locator("#listed [data-pinned] [aria-current]")).to_have_count(pinned)
+        expect(of_line).to_be_focused()
 
 
 def test_5_13_the_list_of_a_narrow_page_opens_by_its_key(owner, open_page):
