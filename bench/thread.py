@@ -47,7 +47,7 @@ def main() -> None:
                 server.grow(conversation, count // 2 - 1)
                 path = f"/c/{conversation}/"
                 used, took, size = ms(owner, path)
-                before = re.search(r'data-edge="([^"]+)"', owner.get(path).text)
+                before = re.search(r'data-edge="([0-9a-f-]{36})"', owner.get(path).text)
                 line = f"{count:8d} {used:14.1f} {took:8.1f} {size / 1000:7.0f}"
                 if before:
                     part = f"{path}?before={before[1]}"
