@@ -142,6 +142,19 @@ def plain_static(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def trust(settings: Any) -> Iterator[Callable[[list[str]], None]]:
+    """Says which proxies are trusted, for one test: the networks are read once."""
+    from chat.proxies import _networks
+
+    def trusted(proxies: list[str]) -> None:
+        settings.TRUSTED_PROXIES = proxies
+        _networks.cache_clear()
+
+    yield trusted
+    _networks.cache_clear()
+
+
+@pytest.fixture
 def cheap_passwords(settings: Any) -> None:
     """Passwords that cost nothing."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

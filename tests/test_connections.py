@@ -29,7 +29,6 @@ from chat.connections import (
     Patience,
     unread,
 )
-from chat.proxies import _networks
 from tests.server import Client
 from tests.waiting import until
 
@@ -409,9 +408,8 @@ def test_one_address_has_no_more_than_its_share():
     assert crowd.takes("192.0.2.7")
 
 
-def test_proxies_that_are_trusted_open_as_many_as_they_like(settings):
-    settings.TRUSTED_PROXIES = ["192.0.2.0/24"]
-    _networks.cache_clear()
+def test_proxies_that_are_trusted_open_as_many_as_they_like(trust):
+    trust(["192.0.2.0/24"])
     crowd = Crowd()
     assert all(crowd.takes("192.0.2.9") for _ in range(PER_ADDRESS + 1))
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from chat.models import LoginAttempt, User
 from chat.models.logins import ACCOUNT, ADDRESS, CODES, HERE, KEPT, Step
-from chat.proxies import _networks, behind_proxies
+from chat.proxies import behind_proxies
 from tests.server import PASSWORD
 
 HOME, ABROAD = "192.0.2.1", "198.51.100.7"
@@ -192,19 +192,17 @@ def test_too_many_wrong_passwords_are_refused_unread(fresh_server):
     ],
 )
 def test_a_forwarded_address_is_believed_of_trusted_proxies_only(
-    settings, trusted, peer, told, client
+    trust, trusted, peer, told, client
 ):
-    settings.TRUSTED_PROXIES = trusted
-    _networks.cache_clear()
+    trust(trusted)
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=told)
     behind_proxies(lambda request: None)(request)
     assert request.META["REMOTE_ADDR"] == client
 
 
-def test_a_stranger_cannot_say_that_he_came_over_https(settings):
+def test_a_stranger_cannot_say_that_he_came_over_https(settings, trust):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    settings.TRUSTED_PROXIES = ["127.0.0.1"]
-    _networks.cache_clear()
+    trust(["127.0.0.1"])
     seen = []
     for peer in ("127.0.0.1", HOME):
         request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_PROTO="https")
