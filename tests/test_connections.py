@@ -29,6 +29,7 @@ from chat.connections import (
     Patience,
     unread,
 )
+from chat.page.consumers import PROTOCOL
 from tests.server import Client
 from tests.waiting import until
 
@@ -500,7 +501,7 @@ def test_whoever_acknowledges_what_was_never_read_is_sent_no_more(server, owner,
     gateway.reply("word " * 100_000)
     conversation = owner.send("Say much")
     owner.wait_for_reply(conversation, "complete", 60)
-    watch = {"protocol": 4, "conversation": conversation, "version": 0}
+    watch = {"protocol": PROTOCOL, "conversation": conversation, "version": 0}
     # The second frame is the thread, of half a megabyte.
     asked = masked(1, b'{"ack": 2}') + masked(1, json.dumps({"watch": watch}).encode())
     with socket.socket() as raw:
